@@ -1,0 +1,3 @@
+"""Contracts, settings, database, batching, AI and platform clients that every SocialSync service shares."""
+
+from __future__ import annotations

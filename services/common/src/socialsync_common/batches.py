@@ -1,0 +1,265 @@
+"""Open conversations in Redis: who is due for a reply, and who is working on it.
+
+Redis only remembers *when*; Postgres knows *what*. All of it may vanish at any time: the sweep rebuilds it.
+
+Keys, for a conversation named ``platform:account_id:contact_id``:
+
+- ``conv:{name}:msgs``: list of the message ids that wait (the hot part of a burst)
+- ``conv:deadlines``: zset, name → when its window ends (Unix ms)
+- ``conv:{name}:opened``: when the burst began, so that the cap holds however long someone types
+- ``conv:leases``: zset, name → when its lease runs out; ``conv:{name}:lease``: hash of the lease's facts
+- ``conv:wake``: channel; a message wakes the scan at once
+
+A lease is *queued* from claim to start, and *started* while a worker renews it. One conversation has one lease
+at most, so two replies to one contact never run side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import redis
+
+from socialsync_common.contracts import Lane, Platform
+from socialsync_common.settings import BatchSettings
+
+DEADLINES = "conv:deadlines"
+LEASES = "conv:leases"
+WAKE = "conv:wake"
+LANE_KEY = f"celery:{Lane.INGEST}"
+
+QUEUED_LEASE_SECONDS = 10
+STARTED_LEASE_SECONDS = 15
+QUEUED_LIMIT_SECONDS = 600
+
+_NOW = "local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"
+
+# The deadline moves with each message, up to the cap; at the count it is now. ARGV: window, cap, count, then
+# name and message id pairs.
+ADD_SCRIPT = (
+    _NOW
+    + """
+local window, cap, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local added, flushed = 0, false
+for i = 4, #ARGV, 2 do
+  local name, id = ARGV[i], ARGV[i + 1]
+  local msgs, opening = 'conv:' .. name .. ':msgs', 'conv:' .. name .. ':opened'
+  if not redis.call('LPOS', msgs, id) then
+    local count = redis.call('RPUSH', msgs, id)
+    local opened = redis.call('GET', opening)
+    if count == 1 or not opened then
+      opened = now
+      redis.call('SET', opening, now)
+    end
+    local deadline = math.min(now + window, opened + cap)
+    if count >= most then deadline = now; flushed = true end
+    redis.call('ZADD', 'conv:deadlines', deadline, name)
+    added = added + 1
+  end
+end
+if flushed then redis.call('PUBLISH', 'conv:wake', '1') end
+return added
+"""
+)
+
+# Known already, waiting or leased: nothing to do. Otherwise due at once: its window is long over.
+ENSURE_SCRIPT = (
+    _NOW
+    + """
+local added = 0
+for i = 1, #ARGV do
+  local name = ARGV[i]
+  if not redis.call('ZSCORE', 'conv:deadlines', name) and not redis.call('ZSCORE', 'conv:leases', name) then
+    redis.call('ZADD', 'conv:deadlines', now, name)
+    added = added + 1
+  end
+end
+if added > 0 then redis.call('PUBLISH', 'conv:wake', '1') end
+return added
+"""
+)
+
+# ARGV: limit, queued lease ms, queued limit ms, token prefix, name of the work lane's list.
+# Returns name, token pairs, and last the next deadline (or '').
+_CLAIM = (
+    _NOW
+    + """
+local limit, lease_ms, limit_ms, prefix, lane = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local out, claimed = {}, 0
+local function lease(name)
+  claimed = claimed + 1
+  local token = prefix .. ':' .. claimed
+  redis.call('DEL', 'conv:' .. name .. ':msgs', 'conv:' .. name .. ':opened')
+  redis.call('DEL', 'conv:' .. name .. ':lease')
+  redis.call('HSET', 'conv:' .. name .. ':lease', 'token', token, 'claimed', now)
+  redis.call('ZADD', 'conv:leases', now + lease_ms, name)
+  out[#out + 1] = name; out[#out + 1] = token
+end
+local waiting = nil
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', 'conv:leases', '-inf', now, 'LIMIT', 0, limit)) do
+  local facts = redis.call('HMGET', 'conv:' .. name .. ':lease', 'started', 'claimed')
+  local lost = true
+  if not facts[1] and facts[2] and now - tonumber(facts[2]) < limit_ms then
+    -- never started: while work waits in the lane, this batch may be among it
+    if waiting == nil then waiting = redis.call('LLEN', lane) > 0 end
+    lost = not waiting
+  end
+  if lost then
+    redis.call('ZREM', 'conv:deadlines', name)
+    lease(name)
+  else
+    redis.call('ZADD', 'conv:leases', now + lease_ms, name)
+  end
+end
+if claimed < limit then
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', 'conv:deadlines', '-inf', now, 'LIMIT', 0, limit - claimed)) do
+    redis.call('ZREM', 'conv:deadlines', name)
+    if redis.call('ZSCORE', 'conv:leases', name) then
+      redis.call('HSET', 'conv:' .. name .. ':lease', 'again', '1')
+    else
+      lease(name)
+    end
+  end
+end
+local nxt = redis.call('ZRANGE', 'conv:deadlines', 0, 0, 'WITHSCORES')
+out[#out + 1] = nxt[2] or ''
+out[#out + 1] = tostring(now)
+return out
+"""
+)
+
+_START = (
+    _NOW
+    + """
+local key = 'conv:' .. ARGV[1] .. ':lease'
+if redis.call('HGET', key, 'token') ~= ARGV[2] then return 0 end
+if redis.call('HSETNX', key, 'started', now) == 0 then return 0 end
+redis.call('ZADD', 'conv:leases', now + ARGV[3], ARGV[1])
+return 1
+"""
+)
+
+_RENEW = (
+    _NOW
+    + """
+local kept = 0
+for i = 2, #ARGV, 2 do
+  if redis.call('HGET', 'conv:' .. ARGV[i] .. ':lease', 'token') == ARGV[i + 1] then
+    redis.call('ZADD', 'conv:leases', now + ARGV[1], ARGV[i]); kept = kept + 1
+  end
+end
+return kept
+"""
+)
+
+# Give the lease back. `delay` >= 0 or a window that ended meanwhile makes the conversation due again.
+_FINISH = (
+    _NOW
+    + """
+local name, token, delay = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local key = 'conv:' .. name .. ':lease'
+local facts = redis.call('HMGET', key, 'token', 'again')
+if facts[1] ~= token then return 0 end
+redis.call('DEL', key); redis.call('ZREM', 'conv:leases', name)
+if delay < 0 and facts[2] then delay = 0 end
+if delay >= 0 then
+  local due = redis.call('ZSCORE', 'conv:deadlines', name)
+  if not due or tonumber(due) > now + delay then redis.call('ZADD', 'conv:deadlines', now + delay, name) end
+  if delay == 0 then redis.call('PUBLISH', 'conv:wake', '1') end
+end
+return 1
+"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationName:
+    """What Redis calls a conversation: internal ids only, never a phone number."""
+
+    platform: Platform
+    account_id: UUID
+    contact_id: UUID
+
+    def __str__(self) -> str:
+        return f"{self.platform}:{self.account_id}:{self.contact_id}"
+
+    @classmethod
+    def parse(cls, text: str) -> ConversationName:
+        platform, account_id, contact_id = text.split(":")
+        return cls(Platform(platform), UUID(account_id), UUID(contact_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Batches claimed in one call: (conversation name, lease token), and the seconds until the next deadline."""
+
+    leased: tuple[tuple[str, str], ...]
+    next_in: float | None
+
+
+class Batches:
+    """The workers' side: claim, start, renew, finish."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis = client
+        self._claim = client.register_script(_CLAIM)
+        self._start = client.register_script(_START)
+        self._renew = client.register_script(_RENEW)
+        self._finish = client.register_script(_FINISH)
+        self._ensure = client.register_script(ENSURE_SCRIPT)
+        self._wake: redis.client.PubSub | None = None
+
+    def claim(self, limit: int, token_prefix: str) -> Claim:
+        """Lease up to ``limit`` conversations: first those whose lease ran out, then those that are due."""
+        args: list[Any] = [
+            limit,
+            QUEUED_LEASE_SECONDS * 1000,
+            QUEUED_LIMIT_SECONDS * 1000,
+            token_prefix,
+            LANE_KEY,
+        ]
+        flat = [part.decode() if isinstance(part, bytes) else part for part in self._claim(args=args)]
+        *pairs, deadline, now = flat
+        next_in = max(0.0, (float(deadline) - float(now)) / 1000) if deadline else None
+        return Claim(tuple(zip(pairs[::2], pairs[1::2], strict=True)), next_in)
+
+    def start(self, name: str, token: str) -> bool:
+        """Take up a claimed batch. False: the lease is another's by now, or this task runs a second time."""
+        return bool(self._start(args=[name, token, STARTED_LEASE_SECONDS * 1000]))
+
+    def renew(self, held: Iterable[tuple[str, str]]) -> int:
+        """Extend started leases; returns how many are still ours."""
+        flat = [part for pair in held for part in pair]
+        return int(self._renew(args=[STARTED_LEASE_SECONDS * 1000, *flat])) if flat else 0
+
+    def finish(self, name: str, token: str, again_in: float | None = None) -> None:
+        """Give a lease back; ``again_in`` seconds makes the conversation due again then."""
+        self._finish(args=[name, token, -1 if again_in is None else int(again_in * 1000)])
+
+    def ensure(self, names: Iterable[str]) -> int:
+        """Make conversations due that Redis does not know about; returns how many."""
+        listed = list(names)
+        return int(self._ensure(args=listed)) if listed else 0
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until a batch is flushed, or ``seconds`` have passed; one thread at a time.
+
+        A subscription rather than a blocking pop: the time is kept here, to the millisecond, where the server
+        looks at its time-outs ten times a second.
+        """
+        if self._wake is None:
+            self._wake = self._redis.pubsub(ignore_subscribe_messages=True)
+            self._wake.subscribe(WAKE)
+        self._wake.get_message(timeout=seconds)
+
+
+def add_arguments(settings: BatchSettings, waiting: Iterable[tuple[str, int]]) -> list[Any]:
+    """Arguments of ``ADD_SCRIPT`` for (conversation name, message id) pairs, for a client of any kind."""
+    window = int(settings.batch_window_seconds * 1000)
+    arguments: list[Any] = [window, int(settings.batch_cap_seconds * 1000), settings.batch_max_messages]
+    for name, message_id in waiting:
+        arguments += (name, message_id)
+    return arguments

@@ -1,0 +1,95 @@
+"""Names on the wire: platforms, lanes, tasks, webhook items. Services meet only here; tasks are sent by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Platform(StrEnum):
+    WHATSAPP = "whatsapp"
+    INSTAGRAM = "instagram"
+    MESSENGER = "messenger"
+
+
+class Lane(StrEnum):
+    """A Celery queue. Work never shares a slot with its tick lane."""
+
+    INGEST_TICK = "ingest.tick"
+    INGEST = "ingest"
+
+    @property
+    def is_tick(self) -> bool:
+        return self.endswith(".tick")
+
+
+class TaskName(StrEnum):
+    SCAN_REDIS_BATCHES = "socialsync.ingest.scan_redis_batches"
+    PROCESS_BATCH = "socialsync.ingest.process_batch"
+    DELIVER = "socialsync.ingest.deliver"
+    SWEEP = "socialsync.ingest.sweep"
+
+
+LANE_OF_TASK: dict[TaskName, Lane] = {
+    TaskName.SCAN_REDIS_BATCHES: Lane.INGEST_TICK,
+    TaskName.SWEEP: Lane.INGEST_TICK,
+    TaskName.PROCESS_BATCH: Lane.INGEST,
+    TaskName.DELIVER: Lane.INGEST,
+}
+
+
+class Action(StrEnum):
+    """What one webhook item leads to."""
+
+    REPLY = "reply"  # stored, and put into the conversation's batch
+    PERSON = "person"  # a person answered from another app: stored as outbound, the AI pauses
+    IDENTITY = "identity"  # the contact's identities are relinked
+    COMMENT = "comment"  # goes to the comments lane, which decides for itself
+    STATUS = "status"  # an outbound message's state is updated
+    STORE = "store"  # stored or applied to a stored message, no reply
+    INVALID = "invalid"  # kept raw with its reason
+    IGNORE = "ignore"  # acknowledged and kept raw
+
+
+class IdentityKind(StrEnum):
+    """How a platform names a contact. A WhatsApp user may have a phone number, a user id, or both."""
+
+    PHONE = "phone"  # WhatsApp wa_id, digits
+    USER_ID = "user_id"  # WhatsApp business-scoped user id, e.g. US.1349
+    PARENT_USER_ID = "parent_user_id"  # the same across a business's portfolios
+    SCOPED_ID = "scoped_id"  # Instagram- or Page-scoped id
+
+
+@dataclass(slots=True, frozen=True)
+class Identity:
+    kind: IdentityKind
+    value: str
+
+
+@dataclass(slots=True)
+class WebhookItem:
+    """One decided item of a webhook body.
+
+    ``kind`` is the platform's own word for it (``text``, ``reaction``, ``status``, ``account_update`` …);
+    ``receiving_id`` is the account it is addressed to (phone number id, Instagram account id, Page id);
+    ``sent_at`` is in Unix seconds; ``target_id`` is the platform id of the message that an edit, revoke,
+    reaction or status is about; ``identities`` name the contact, best one first.
+    """
+
+    platform: Platform
+    kind: str
+    action: Action
+    raw: Any
+    receiving_id: str | None = None
+    platform_message_id: str | None = None
+    sent_at: float | None = None
+    identities: tuple[Identity, ...] = ()
+    contact_name: str | None = None
+    text: str | None = None
+    attachments: list[dict[str, Any]] = field(default_factory=list)
+    target_id: str | None = None
+    status: str | None = None
+    callback_data: str | None = None
+    error: dict[str, Any] | None = None
+    reason: str | None = None

@@ -1,0 +1,103 @@
+"""Numbered SQL migrations, applied once each under an advisory lock.
+
+``NNNN_pre_*.sql`` may run while the old code still serves; ``NNNN_post_*.sql`` once only new code does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from importlib import resources
+from typing import Literal, cast
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from socialsync_common.errors import ConfigError
+from socialsync_common.settings import exit_on_config_error
+
+Phase = Literal["pre", "post", "all"]
+
+SERVICE_ROLE = "socialsync_service"
+_LOCK_KEY = 7_236_910_455
+_TABLE = """
+CREATE TABLE IF NOT EXISTS schema_migrations (
+  name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
+"""
+
+
+def migrate(
+    owner_url: str, service_user: str | None = None, service_password: str | None = None, phase: Phase = "all"
+) -> list[str]:
+    """Bring the database up to date and let ``service_user`` in; returns the names applied now.
+
+    Raises:
+        ConfigError: an applied migration's file has changed since.
+    """
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK_KEY,))
+        connection.execute(_TABLE)
+        known: dict[str, str] = dict(
+            connection.execute("SELECT name, checksum FROM schema_migrations").fetchall()
+        )
+        applied = []
+        for name, text in _files(phase):
+            checksum = hashlib.sha256(text.encode()).hexdigest()
+            if name in known:
+                if known[name] != checksum:
+                    raise ConfigError(
+                        f"migration {name} was changed after it was applied: add a new one instead"
+                    )
+                continue
+            with connection.transaction():
+                connection.execute(text)
+                connection.execute(
+                    "INSERT INTO schema_migrations (name, checksum) VALUES (%s, %s)", (name, checksum)
+                )
+            applied.append(name)
+        if service_user:
+            _admit(connection, service_user, service_password)
+        return applied
+
+
+def _files(phase: Phase) -> list[tuple[str, str]]:
+    folder = resources.files("socialsync_common") / "migrations"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return [
+        (name, (folder / name).read_text("utf-8")) for name in names if phase in ("all", name.split("_")[1])
+    ]
+
+
+def _admit(connection: psycopg.Connection, user: str, password: str | None) -> None:
+    exists = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (user,)).fetchone()
+    if not exists:
+        connection.execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(user), sql.Literal(password))
+        )
+    connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(SERVICE_ROLE), sql.Identifier(user)))
+
+
+def main() -> None:
+    """``python -m socialsync_common.migrate``: the owner comes from MIGRATION_DATABASE_URL, the role to admit
+    from DATABASE_URL."""
+    try:
+        owner_url = os.environ.get("MIGRATION_DATABASE_URL")
+        if not owner_url:
+            raise ConfigError("MIGRATION_DATABASE_URL: is not set (the URL of the database's owner)")
+        service = conninfo_to_dict(os.environ.get("DATABASE_URL", ""))
+        for name in migrate(
+            owner_url, cast("str | None", service.get("user")), cast("str | None", service.get("password"))
+        ):
+            sys.stdout.write(f"applied {name}\n")
+    except ConfigError as error:
+        exit_on_config_error(error)
+    except psycopg.OperationalError as error:
+        exit_on_config_error(
+            ConfigError(f"MIGRATION_DATABASE_URL: cannot connect: {str(error).splitlines()[0]}")
+        )
+
+
+if __name__ == "__main__":
+    main()

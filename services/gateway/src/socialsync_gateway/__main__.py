@@ -1,0 +1,50 @@
+"""``python -m socialsync_gateway``: serve until SIGTERM, then finish what is in flight."""
+
+from __future__ import annotations
+
+import argparse
+
+import uvicorn
+
+from socialsync_common.errors import ConfigError
+from socialsync_common.logging import configure_logging
+from socialsync_common.settings import (
+    BatchSettings,
+    BrokerSettings,
+    DatabaseSettings,
+    WebhookSettings,
+    exit_on_config_error,
+    load,
+)
+from socialsync_gateway.app import create_app
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="socialsync_gateway", description=__doc__)
+    parser.add_argument("--host", default="0.0.0.0")  # noqa: S104 - a pod's only address
+    parser.add_argument("--port", type=int, default=8000)
+    options = parser.parse_args()
+    configure_logging("gateway")
+    try:
+        app = create_app(
+            load(DatabaseSettings), load(BrokerSettings), load(WebhookSettings), load(BatchSettings)
+        )
+    except ConfigError as error:
+        exit_on_config_error(error)
+    uvicorn.run(
+        app,
+        host=options.host,
+        port=options.port,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=20,
+    )
+
+
+if __name__ == "__main__":
+    main()
