@@ -166,8 +166,8 @@ if facts[1] ~= token then return 0 end
 redis.call('DEL', key); redis.call('ZREM', 'conv:leases', name)
 if delay < 0 and facts[2] then delay = 0 end
 if delay >= 0 then
-  local due = redis.call('ZSCORE', 'conv:deadlines', name)
-  if not due or tonumber(due) > now + delay then redis.call('ZADD', 'conv:deadlines', now + delay, name) end
+  -- a window that is open already is waited for
+  redis.call('ZADD', 'conv:deadlines', 'NX', now + delay, name)
   if delay == 0 then redis.call('PUBLISH', 'conv:wake', '1') end
 end
 return 1
@@ -236,7 +236,8 @@ class Batches:
         return int(self._renew(args=[STARTED_LEASE_SECONDS * 1000, *flat])) if flat else 0
 
     def finish(self, name: str, token: str, again_in: float | None = None) -> None:
-        """Give a lease back; ``again_in`` seconds makes the conversation due again then."""
+        """Give a lease back; ``again_in`` seconds makes the conversation due again then,
+        unless a window of it is open."""
         self._finish(args=[name, token, -1 if again_in is None else int(again_in * 1000)])
 
     def ensure(self, names: Iterable[str]) -> int:

@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import AnyHttpUrl, BeforeValidator, Field, SecretStr, UrlConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    UrlConstraints,
+    ValidationError,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -32,6 +40,12 @@ class _FileOrEnvSource(EnvSettingsSource):
 
 def _empty_is_absent(value: Any) -> Any:
     return None if value == "" else value
+
+
+def _is_redis_url(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://", "redis+socket://")):
+        raise ValueError("must start with redis://, rediss:// or redis+socket://")
+    return url
 
 
 HttpUrl = Annotated[AnyHttpUrl, UrlConstraints(allowed_schemes=["http", "https"])]
@@ -66,7 +80,7 @@ class DatabaseSettings(Settings):
 class BrokerSettings(Settings):
     """Redis: the Celery broker, and the batches of open conversations."""
 
-    celery_broker_url: SecretStr = Field(pattern=r"^(rediss?|unix|redis\+socket)://")
+    celery_broker_url: Annotated[SecretStr, AfterValidator(_is_redis_url)]
     celery_result_backend: SecretStr | None = None
 
     @property

@@ -17,7 +17,7 @@ from socialsync_gateway.api import api_router
 from socialsync_gateway.database import Database
 from socialsync_gateway.health import health_router
 from socialsync_gateway.problems import install_problem_handlers
-from socialsync_gateway.webhooks.endpoints import webhook_routes
+from socialsync_gateway.webhooks.endpoints import Webhooks
 from socialsync_gateway.webhooks.service import WebhookService
 
 # every statement of the webhook path finds its rows by key: a plan made while a table was small must not scan it later
@@ -30,7 +30,7 @@ def create_app(
     broker_settings: BrokerSettings,
     webhook_settings: WebhookSettings,
     batch_settings: BatchSettings,
-) -> FastAPI:
+) -> Webhooks:
     """Build the application; connections open with its lifespan.
 
     Raises:
@@ -68,8 +68,6 @@ def create_app(
     app.state.redis = client
     app.state.send_task = send_task
     install_problem_handlers(app)
-    # first, because the router tries routes in order and this path is the hot one
-    app.router.routes[:0] = webhook_routes(webhooks, webhook_settings)
     app.include_router(health_router())
     app.include_router(api_router())
-    return app
+    return Webhooks(app, webhooks, webhook_settings)

@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 import orjson
 
 REPLACEMENT = "\ufffd"
+_INTEGER_BITS = 63  # what JSON writers agree on
+_FLOAT_BITS = 1024
 
 
 def load_body(body: bytes) -> Any:
@@ -17,16 +19,16 @@ def load_body(body: bytes) -> Any:
         ValueError: it is not JSON.
     """
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        # orjson refuses lone surrogates, which the standard allows; refusing the body would lose its messages
-        if b"\\ud" not in body.lower():
-            raise
         try:
+            value = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            # orjson refuses lone surrogates, which the standard allows; refusing the body would lose its messages
+            if b"\\ud" not in body.lower():
+                raise
             return _clean(json.loads(body, parse_constant=_refuse))
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
-    return _clean(value) if b"\\u0000" in body else value
+        return _clean(value) if b"\\u0000" in body else value
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -38,6 +40,8 @@ def _clean(value: Any) -> Any:
         return (
             value.replace("\x00", REPLACEMENT).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         )
+    if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
+        return float(value) if value.bit_length() < _FLOAT_BITS else str(value)
     if isinstance(value, list):
         return [_clean(part) for part in value]
     if isinstance(value, dict):

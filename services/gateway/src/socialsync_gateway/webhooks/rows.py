@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from socialsync_common.contracts import Action, Platform, WebhookItem
 
@@ -64,7 +63,7 @@ class Rows:
             self.messages.append(_message(n, item, account, now))
         elif item.action is Action.PERSON:
             self.echoes.append(_message(n, item, account, now))
-        elif item.action is Action.STATUS:
+        elif item.action is Action.STATUS and item.target_id:
             self._add_status(n, item, account)
         else:
             self._add_event(n, item, decision, account)
@@ -145,8 +144,7 @@ def _event(item: WebhookItem, decision: Decision, account: AccountRef | None) ->
 
 def contact_id(account_id: UUID, kind: str, value: str) -> UUID:
     """The id of a contact first met under this identity: the same in every gateway."""
-    digest = hashlib.sha256(account_id.bytes + f"{kind}:{value}".encode()).digest()
-    return UUID(bytes=digest[:16], version=8)
+    return uuid5(account_id, f"{kind}:{value}")
 
 
 def explanation(decision: Decision) -> dict[str, Any]:

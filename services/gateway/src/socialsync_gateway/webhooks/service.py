@@ -32,6 +32,8 @@ GROUP_ITEMS = 1000
 WRITERS = 2
 ATTEMPTS = 3
 ACCOUNT_TTL_SECONDS = 10.0
+# orjson reports what it cannot write, such as very deep nesting, as TypeError
+UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError, TypeError)
 
 
 @dataclass(slots=True)
@@ -106,7 +108,7 @@ class WebhookService:
     async def _write_group(self, group: list[Delivery]) -> None:
         try:
             waiting = await self._commit(group)
-        except (psycopg.DataError, psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+        except UNSTORABLE as error:
             if len(group) == 1:
                 await self._keep_unstorable(group[0], error)
                 return
@@ -146,7 +148,7 @@ class WebhookService:
         log.debug("webhooks stored", deliveries=len(group), **counts)
         return waiting
 
-    async def _keep_unstorable(self, delivery: Delivery, error: psycopg.Error) -> None:
+    async def _keep_unstorable(self, delivery: Delivery, error: Exception) -> None:
         """Postgres refuses these values: keep the body as it came, so that nothing that got 200 is missing."""
         fault = f"cannot be stored as rows: {type(error).__name__}"
         log.warning("webhook kept raw", platform=delivery.platform, reason=fault, items=len(delivery.items))

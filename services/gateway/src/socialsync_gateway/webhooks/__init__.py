@@ -1,0 +1,1 @@
+"""Meta's webhooks: signature, body, decisions, rows."""
