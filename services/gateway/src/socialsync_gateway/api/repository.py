@@ -48,14 +48,14 @@ async def list_accounts(
 ) -> list[Row]:
     """Accounts by name, from after (name, id)."""
     name, account = after or (None, None)
+    start = " AND (name, id) > (%(name)s::text, %(account)s::uuid)" if after else ""
     return await _all(
         connection,
-        """
+        f"""
         SELECT id, platform, external_id, name, instructions, status, status_reason, created_at FROM accounts
-         WHERE tenant_id = %(tenant)s
-           AND (%(name)s::text IS NULL OR (name, id) > (%(name)s::text, %(account)s::uuid))
+         WHERE tenant_id = %(tenant)s{start}
          ORDER BY name, id LIMIT %(limit)s
-        """,
+        """,  # noqa: S608
         {"tenant": tenant, "name": name, "account": account, "limit": limit},
     )
 
@@ -75,14 +75,17 @@ async def list_conversations(
 ) -> list[Row]:
     """Conversations, newest activity first, from after (last_activity_at, id)."""
     at, conversation = after or (None, None)
+    conditions = ["c.tenant_id = %(tenant)s"]
+    if handler:
+        conditions.append("c.handler = %(handler)s")
+    if account:
+        conditions.append("c.account_id = %(account)s")
+    if after:
+        conditions.append("c.last_message_at <= %(at)s AND (c.last_message_at < %(at)s OR c.id > %(id)s)")
     return await _all(
         connection,
-        _CONVERSATION
-        + """
-         WHERE c.tenant_id = %(tenant)s
-           AND (%(handler)s::text IS NULL OR c.handler = %(handler)s)
-           AND (%(account)s::uuid IS NULL OR c.account_id = %(account)s)
-           AND (%(at)s::timestamptz IS NULL OR c.last_message_at <= %(at)s AND (c.last_message_at < %(at)s OR c.id > %(id)s))
+        f"""
+        {_CONVERSATION} WHERE {" AND ".join(conditions)}
          ORDER BY c.last_message_at DESC, c.id LIMIT %(limit)s
         """,
         {
@@ -108,17 +111,18 @@ async def list_messages(
     connection: Connection, conversation: UUID, before: int | None, limit: int
 ) -> list[Row]:
     """Messages, newest first, from before an id; revoked ones without their content."""
+    start = " AND id < %(before)s" if before is not None else ""
     return await _all(
         connection,
-        """
+        f"""
         SELECT id, direction, author, kind, sent_at, received_at, awaiting_reply, skip_reason, status, error,
                edited_at, revoked_at IS NOT NULL AS revoked,
                CASE WHEN revoked_at IS NULL THEN text END AS text,
                CASE WHEN revoked_at IS NULL THEN attachments END AS attachments
           FROM messages
-         WHERE conversation_id = %(conversation)s AND (%(before)s::bigint IS NULL OR id < %(before)s)
+         WHERE conversation_id = %(conversation)s{start}
          ORDER BY id DESC LIMIT %(limit)s
-        """,
+        """,  # noqa: S608
         {"conversation": conversation, "before": before, "limit": limit},
     )
 
@@ -209,7 +213,7 @@ async def mark_answered(
 async def give_to_person(connection: Connection, conversation: UUID, reason: str) -> None:
     await connection.execute(
         """
-        UPDATE conversations SET handler = 'person', handler_reason = %s, handler_since = now(), last_message_at = now()
+        UPDATE conversations SET handler = 'person', handler_reason = %s, handler_since = now()
          WHERE id = %s AND handler = 'ai'
         """,
         (reason, conversation),
@@ -235,11 +239,8 @@ async def withdraw_ai(connection: Connection, conversation: UUID, reason: str) -
 
 async def give_to_ai(
     connection: Connection, conversation: UUID, reason: str | None, held_reasons: Sequence[str]
-) -> bool:
-    """The AI answers from now on, also what was held for a person since the last outbound message.
-
-    Returns whether anything waits now.
-    """
+) -> None:
+    """The AI answers from now on, also what was held for a person since the last outbound message."""
     await connection.execute(
         """
         UPDATE conversations SET handler = 'ai', handler_reason = %s, handler_since = now(), failures = 0, retry_at = NULL
@@ -249,15 +250,21 @@ async def give_to_ai(
     )
     await connection.execute(
         """
-        UPDATE messages SET awaiting_reply = true, skip_reason = NULL
+        UPDATE messages SET awaiting_reply = true, skip_reason = NULL, batch_id = NULL
          WHERE conversation_id = %(conversation)s AND direction = 'in' AND revoked_at IS NULL
-           AND skip_reason = ANY (%(held)s) AND id > coalesce(
+           AND (skip_reason = ANY (%(held)s) OR batch_id IN (
+             SELECT batch_id FROM outbox WHERE conversation_id = %(conversation)s AND part = 1
+                AND status = 'superseded' AND reason = ANY (%(held)s)))
+           AND id > coalesce(
              (SELECT max(id) FROM messages WHERE conversation_id = %(conversation)s AND direction = 'out'), 0)
         """,
         {"conversation": conversation, "held": list(held_reasons)},
     )
-    waits = "SELECT 1 FROM messages WHERE conversation_id = %s AND awaiting_reply LIMIT 1"
-    return bool(await _all(connection, waits, (conversation,)))
+
+
+async def anything_waits(connection: Connection, conversation: UUID) -> bool:
+    query = "SELECT 1 FROM messages WHERE conversation_id = %s AND awaiting_reply LIMIT 1"
+    return bool(await _all(connection, query, (conversation,)))
 
 
 async def conversation_of_send(connection: Connection, send: UUID) -> UUID | None:
