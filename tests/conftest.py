@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +15,15 @@ import redis
 from psycopg.rows import dict_row
 
 from socialsync_cli.embedded import EmbeddedPostgres, EmbeddedRedis
-from socialsync_common.accounts import Account, connect_account, create_api_key
+from socialsync_common.accounts import connect_account, create_api_key
 from socialsync_common.contracts import Platform
 from socialsync_common.crypto import TokenCipher
 from socialsync_common.migrate import migrate
 from socialsync_common.settings import EncryptionSettings
+from support import TEST_SECRETS, Databases, Tenant
 
 TEMPLATE = "socialsync_template"
 SERVICE_USER = "socialsync"
-TEST_KEYS = "k1:" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
-TEST_SECRETS = {
-    "META_APP_SECRET": "meta-app-secret",
-    "INSTAGRAM_APP_SECRET": "instagram-app-secret",
-    "META_VERIFY_TOKEN": "verify-me",
-    "TOKEN_ENCRYPTION_KEYS": TEST_KEYS,
-}
 _OURS = (
     "DATABASE",
     "CELERY",
@@ -76,7 +66,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     with server:
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {TEMPLATE}")
-        migrate(server.url_of(TEMPLATE), SERVICE_USER, "socialsync")
+        migrate(server.url_of(TEMPLATE), SERVICE_USER, SERVICE_USER)
         yield server
 
 
@@ -84,20 +74,6 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
         yield server
-
-
-@dataclass(frozen=True)
-class Databases:
-    """One test's database, as its owner and as the services' role."""
-
-    owner_url: str
-    service_url: str
-
-    def query(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
-        """Look at everything, as the owner."""
-        with psycopg.connect(self.owner_url, row_factory=dict_row) as connection:
-            cursor = connection.execute(statement, parameters)  # type: ignore[arg-type]
-            return cursor.fetchall() if cursor.description else []
 
 
 @pytest.fixture
@@ -134,19 +110,6 @@ def environment(
     return values
 
 
-@dataclass(frozen=True)
-class Tenant:
-    """A tenant with one account of each platform, and an API key."""
-
-    name: str
-    accounts: dict[Platform, Account]
-    api_key: str
-
-    @property
-    def id(self) -> uuid.UUID:
-        return self.accounts[Platform.WHATSAPP].tenant_id
-
-
 @pytest.fixture
 def tenants(environment: dict[str, str], databases: Databases) -> tuple[Tenant, Tenant]:
     """Two tenants, always: what belongs to one must never show in the other."""
@@ -173,23 +136,3 @@ def _make_tenant(connection: Any, cipher: TokenCipher, name: str, digit: str) ->
     }
     key = create_api_key(connection, accounts[Platform.WHATSAPP].tenant_id, "tests")
     return Tenant(name, accounts, key)
-
-
-@asynccontextmanager
-async def running(app: Any) -> AsyncIterator[Any]:
-    """Run an ASGI application's lifespan around a test."""
-    inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    outbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-    task = asyncio.ensure_future(
-        app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, inbox.get, outbox.put)
-    )
-    await inbox.put({"type": "lifespan.startup"})
-    started = await asyncio.wait_for(outbox.get(), 30)
-    if started["type"] != "lifespan.startup.complete":
-        raise RuntimeError(started.get("message", "start-up failed"))
-    try:
-        yield app
-    finally:
-        await inbox.put({"type": "lifespan.shutdown"})
-        await asyncio.wait_for(outbox.get(), 30)
-        await task

@@ -14,10 +14,10 @@ import httpx
 import pytest
 import redis
 
-from conftest import TEST_SECRETS, Databases, Tenant, running
 from socialsync_common.contracts import Platform
 from socialsync_common.settings import BatchSettings, BrokerSettings, DatabaseSettings, WebhookSettings, load
 from socialsync_gateway.app import create_app
+from support import TEST_SECRETS, Databases, Tenant, eventually, running
 
 pytestmark = pytest.mark.integration
 
@@ -156,7 +156,8 @@ async def test_a_message_is_stored_with_its_contact_and_put_into_its_batch(
     identities = {(row["kind"], row["value"]) for row in databases.query("SELECT * FROM contact_identities")}
     assert identities == {("phone", "33600000001"), ("user_id", "FR.77")}
     name = f"whatsapp:{stored['account_id']}:{stored['conversation_id']}"
-    assert redis_client.lrange(f"conv:{name}:msgs", 0, -1) == [str(stored["id"]).encode()]
+    waiting = await eventually(lambda: redis_client.lrange(f"conv:{name}:msgs", 0, -1))
+    assert waiting == [str(stored["id"]).encode()]
     assert redis_client.zscore("conv:deadlines", name) is not None
 
 
@@ -196,7 +197,7 @@ async def test_duplicates_are_one_row_in_one_batch(
     stored = [item["stored"] for response in responses for item in response.json()["items"]]
     assert stored.count(True) == 1
     assert databases.query("SELECT count(*) AS n FROM messages") == [{"n": 1}]
-    [key] = redis_client.keys("conv:*:msgs")
+    [key] = await eventually(lambda: redis_client.keys("conv:*:msgs"))
     assert redis_client.llen(key) == 1
 
 

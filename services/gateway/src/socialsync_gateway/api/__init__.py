@@ -9,8 +9,6 @@ from socialsync_gateway.api import accounts, conversations
 from socialsync_gateway.auth import Authenticator, AuthSettings
 from socialsync_gateway.problems import problem_responses
 
-MAX_BODY_BYTES = 256 * 1024
-
 
 def api_router(settings: AuthSettings | None = None) -> APIRouter:
     """All routes below ``/api/v1``; ``settings`` come from the environment where they are not given.
@@ -22,7 +20,6 @@ def api_router(settings: AuthSettings | None = None) -> APIRouter:
         prefix="/api/v1",
         dependencies=[Depends(Authenticator(settings or load(AuthSettings)))],
         responses=problem_responses(401, 403, 422, 503),
-        max_body_size=MAX_BODY_BYTES,
     )
     router.include_router(accounts.router)
     router.include_router(conversations.router)

@@ -8,10 +8,11 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
 
 from socialsync_gateway.api import paging, repository, schemas, service
+from socialsync_gateway.api.bounds import BoundedRoute
 from socialsync_gateway.api.dependencies import DatabaseOfApp, Tenant, WorkersOfApp
 from socialsync_gateway.problems import ProblemError, problem_responses
 
-router = APIRouter()
+router = APIRouter(route_class=BoundedRoute)
 
 
 @router.get(

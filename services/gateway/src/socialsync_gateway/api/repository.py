@@ -267,13 +267,9 @@ async def anything_waits(connection: Connection, conversation: UUID) -> bool:
     return bool(await _all(connection, query, (conversation,)))
 
 
-async def conversation_of_send(connection: Connection, send: UUID) -> UUID | None:
-    row = await _one(connection, "SELECT conversation_id FROM outbox WHERE id = %s", (send,))
-    return row["conversation_id"] if row else None
-
-
-async def get_send(connection: Connection, send: UUID) -> Row | None:
-    return await _one(connection, f"SELECT {_SEND} FROM outbox o WHERE o.id = %s", (send,))  # noqa: S608
+async def get_send(connection: Connection, send: UUID, *, lock: bool = False) -> Row | None:
+    query = f"SELECT {_SEND} FROM outbox o WHERE o.id = %s"  # noqa: S608
+    return await _one(connection, query + " FOR NO KEY UPDATE" if lock else query, (send,))
 
 
 async def settle_sent(connection: Connection, send: UUID, platform_message_id: str) -> None:

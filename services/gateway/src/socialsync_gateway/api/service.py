@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -75,7 +76,7 @@ async def answer(
 
 
 async def _write_answer(
-    connection: Connection, conversation: Row, batch_id: UUID, parts: list[str]
+    connection: Connection, conversation: Row, batch_id: UUID, parts: Sequence[str]
 ) -> list[Row]:
     if await repository.insert_person_sends(connection, conversation, batch_id, parts):
         await repository.give_to_person(connection, conversation["id"], ANSWERED_HERE)
@@ -120,11 +121,7 @@ async def resolve(database: Database, tenant: UUID, send_id: UUID, outcome: str)
         ProblemError: 404; 409 where its outcome is not unknown.
     """
     async with database.transaction([tenant]) as connection:
-        conversation = await repository.conversation_of_send(connection, send_id)
-        if conversation is None:
-            raise _not_found("send")
-        await repository.lock_conversation(connection, conversation)
-        send = _found(await repository.get_send(connection, send_id), "send")
+        send = _found(await repository.get_send(connection, send_id, lock=True), "send")
         _raise(refuse_resolution(send["status"], outcome))
         if send["status"] == "unknown" and outcome == "sent":
             # the platform's id is not known; this one keeps the message unique

@@ -64,15 +64,16 @@ class WebhookService:
         self._queue: list[Delivery] = []
         self._arrived = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
 
     def start(self) -> None:
         self._tasks = [asyncio.create_task(self._write_groups()) for _ in range(WRITERS)]
 
     async def stop(self) -> None:
-        """Requests have ended by now, so that no delivery waits."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Write what waits, tell the batches, and end."""
+        self._stopping = True
+        self._arrived.set()
+        await asyncio.gather(*self._tasks)
 
     async def take(self, platform: Platform, body: bytes, items: list[WebhookItem]) -> list[Decision]:
         """Store one delivery; returns once it is committed, with a decision for each item.
@@ -86,7 +87,7 @@ class WebhookService:
         return await done
 
     async def _write_groups(self) -> None:
-        while True:
+        while self._queue or not self._stopping:
             await self._arrived.wait()
             await asyncio.sleep(GATHER_SECONDS)
             group = self._next_group()
@@ -101,7 +102,7 @@ class WebhookService:
             size += len(delivery.items)
             taken += 1
         group, self._queue = self._queue[:taken], self._queue[taken:]
-        if not self._queue:
+        if not self._queue and not self._stopping:
             self._arrived.clear()
         return group
 
