@@ -252,7 +252,7 @@ class Batches:
         looks at its time-outs ten times a second.
         """
         if self._wake is None:
-            self._wake = self._redis.pubsub(ignore_subscribe_messages=True)
+            self._wake = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
             self._wake.subscribe(WAKE)
         self._wake.get_message(timeout=seconds)
 

@@ -61,6 +61,13 @@ class IdentityKind(StrEnum):
     SCOPED_ID = "scoped_id"  # Instagram- or Page-scoped id
 
 
+class SkipReason(StrEnum):
+    """Why a message that waited got no reply, where more than one service has to know."""
+
+    PERSON_ANSWERS = "a person answers here"
+    PERSON_TOOK_OVER = "person took over"
+
+
 @dataclass(slots=True, frozen=True)
 class Identity:
     kind: IdentityKind

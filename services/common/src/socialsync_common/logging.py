@@ -14,6 +14,7 @@ def configure_logging(service: str) -> None:
     console = os.environ.get("LOG_FORMAT") == "console"
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        lambda _, __, event: {"service": service, **event},
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -33,7 +34,16 @@ def configure_logging(service: str) -> None:
     )
     logging.basicConfig(handlers=[handler], level=os.environ.get("LOG_LEVEL", "INFO").upper(), force=True)
     # per-request lines of the HTTP client would carry ids and drown the service's own
-    for noisy in ("httpx", "httpcore", "httpx2", "httpcore2", "openai"):
+    # and Celery's lines say twice for each task what our own say once
+    for noisy in (
+        "httpx",
+        "httpcore",
+        "httpx2",
+        "httpcore2",
+        "openai",
+        "celery.app.trace",
+        "celery.worker.strategy",
+    ):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -41,4 +51,3 @@ def configure_logging(service: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLogger().level),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)

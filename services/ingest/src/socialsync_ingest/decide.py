@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from socialsync_common.ai.intent import detect_language, wants_person
-from socialsync_common.ai.texts import fixed_text
+from socialsync_common.ai.texts import Language, fixed_text
+from socialsync_common.contracts import SkipReason
 from socialsync_common.platforms.limits import MESSAGING_WINDOW
 from socialsync_ingest.schemas import Ask, Plan, Say, Situation, Skip, Wait
 
@@ -15,7 +16,6 @@ RECONNECT_SECONDS = 600
 # a typist may push a finished reply back, but not for longer than this
 SUPERSEDE_LIMIT = timedelta(seconds=45)
 NO_RECIPIENT = "the contact has no identity that a reply could go to"
-PERSON_HANDLES = "a person answers here"
 WINDOW_CLOSED = "the 24-hour window is closed: only a template or the contact's next message can open it"
 
 _PICTURES = frozenset({"image", "sticker"})
@@ -26,7 +26,7 @@ def plan_reply(situation: Situation) -> Plan:
     """What to do about the messages that wait."""
     waiting = situation.waiting
     if situation.handler == "person":
-        return Skip(PERSON_HANDLES)
+        return Skip(SkipReason.PERSON_ANSWERS)
     if situation.account_status != "active":
         return Wait(RECONNECT_SECONDS, "the account must be reconnected first")
     if situation.now - max(message.sent_at for message in waiting) > MESSAGING_WINDOW:
@@ -43,7 +43,7 @@ def plan_reply(situation: Situation) -> Plan:
     return Ask(notice)
 
 
-def _notice(situation: Situation, language: str) -> str | None:
+def _notice(situation: Situation, language: Language) -> str | None:
     kinds = {str(part.get("type")) for message in situation.waiting for part in message.attachments or ()}
     if kinds & _PICTURES and not situation.capabilities.pictures:
         return fixed_text("cannot_see", language)
@@ -68,7 +68,7 @@ def superseded_by(
     """
     # a reply that itself hands over was written in the moment that the person got the conversation
     if handler == "person" and (handler_since is None or handler_since > written_at):
-        return PERSON_HANDLES, False
+        return SkipReason.PERSON_ANSWERS, False
     if last_inbound_at is not None and now - last_inbound_at > MESSAGING_WINDOW:
         return WINDOW_CLOSED, False
     standing = [one for one in answered if one["revoked_at"] is None]

@@ -31,7 +31,7 @@ def load_conversation(
     query = (
         "SELECT id, tenant_id, account_id, handler, handler_since, failures FROM conversations WHERE id = %s"
     )
-    row = connection.execute(query + " FOR UPDATE" if lock else query, (conversation_id,)).fetchone()
+    row = connection.execute(query + " FOR NO KEY UPDATE" if lock else query, (conversation_id,)).fetchone()
     if row is None:
         return None
     identities = connection.execute(

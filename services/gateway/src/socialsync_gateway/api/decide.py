@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
-from socialsync_common.contracts import Platform
+from socialsync_common.contracts import Platform, SkipReason
 from socialsync_common.db import Row
 from socialsync_common.platforms.limits import MESSAGING_WINDOW
 
 HUMAN_AGENT_WINDOW = timedelta(days=7)
 
-TAKEN_OVER = "person took over"
+TAKEN_OVER = SkipReason.PERSON_TOOK_OVER
 # why messages of a conversation that a person has were left without a reply
-HELD_REASONS = ("a person answers here", TAKEN_OVER)
+HELD_REASONS = (SkipReason.PERSON_ANSWERS, TAKEN_OVER)
 
 
 @dataclass(frozen=True, slots=True)

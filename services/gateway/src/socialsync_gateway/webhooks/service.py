@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -145,7 +146,7 @@ class WebhookService:
         for delivery, first, end in spans:
             if not delivery.done.done():
                 delivery.done.set_result(rows.decisions[first:end])
-        counts = Counter(decision.action for decision in rows.decisions)
+        counts = Counter(str(decision.action) for decision in rows.decisions)
         log.debug("webhooks stored", deliveries=len(group), **counts)
         return waiting
 
@@ -232,7 +233,7 @@ async def _match_echoes(connection: Connection, rows: Rows) -> None:
 
 
 async def _write_messages(
-    connection: Connection, rows: Rows, messages: list[dict], waiting: _Waiting
+    connection: Connection, rows: Rows, messages: list[dict[str, Any]], waiting: _Waiting
 ) -> None:
     by_n = {row["n"]: row for row in messages}
     seen: set[int] = set()

@@ -1,0 +1,177 @@
+"""Sends and read marks through the Graph API. Thread-safe: one client serves all slots of a worker."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import structlog
+
+from socialsync_common.contracts import Identity, IdentityKind, Platform
+from socialsync_common.errors import TransientError, UnknownOutcome
+from socialsync_common.platforms.errors import classify
+from socialsync_common.settings import GraphSettings
+
+log = structlog.get_logger()
+
+FACEBOOK_HOST = "https://graph.facebook.com"
+INSTAGRAM_HOST = "https://graph.instagram.com"
+_TYPING_SECONDS = 5.0
+_CONNECT_SECONDS = 5.0
+_CONNECTIONS = 200
+
+# the request never reached the platform
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.ProxyError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingText:
+    """One text to one contact. ``account_id`` is the platform's id; ``callback_data`` comes back in WhatsApp's
+    status webhooks; ``tag_person`` marks a person's answer, which may leave for seven days."""
+
+    platform: Platform
+    account_id: str
+    token: str = field(repr=False)
+    recipient: Identity
+    text: str
+    callback_data: str
+    tag_person: bool = False
+
+
+class GraphClient:
+    """The Graph API, or the stand-in that META_GRAPH_URL names."""
+
+    def __init__(self, settings: GraphSettings, http: httpx.Client | None = None) -> None:
+        self._settings = settings
+        self._secret = (
+            settings.meta_app_secret.get_secret_value().encode() if settings.meta_app_secret else None
+        )
+        timeout = httpx.Timeout(settings.graph_timeout_seconds, connect=_CONNECT_SECONDS)
+        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
+        self.http = http or httpx.Client(timeout=timeout, limits=limits, follow_redirects=False)
+
+    @property
+    def stand_in_url(self) -> str | None:
+        """META_GRAPH_URL, where it is set."""
+        return str(self._settings.meta_graph_url).rstrip("/") if self._settings.meta_graph_url else None
+
+    def url(self, platform: Platform, path: str) -> str:
+        host = self.stand_in_url or (INSTAGRAM_HOST if platform is Platform.INSTAGRAM else FACEBOOK_HOST)
+        return f"{host}/{self._settings.meta_graph_version}/{path}"
+
+    def send_text(self, message: OutgoingText, attempt: int = 1) -> str:
+        """Send one text; returns the platform's message id.
+
+        Raises:
+            TransientError, PermanentError: proven not to have been accepted.
+            UnknownOutcome: it may have been: time-out after the request was written, cut connection, 5xx.
+        """
+        body = _whatsapp_text(message) if message.platform is Platform.WHATSAPP else _messaging_text(message)
+        try:
+            response = self._post(message.platform, message.account_id, message.token, body)
+        except _NOT_SENT as error:
+            raise TransientError(f"Graph API not reached: {type(error).__name__}", retry_after=5.0) from None
+        except httpx.HTTPError as error:
+            raise UnknownOutcome(f"no answer after the request was sent: {type(error).__name__}") from None
+        answer = _json(response)
+        message_id = _message_id(answer) if response.is_success else None
+        if message_id is None:
+            raise classify(response.status_code, answer, attempt)
+        return message_id
+
+    def show_typing(
+        self, platform: Platform, account_id: str, token: str, recipient: Identity, message_id: str
+    ) -> None:
+        """Mark the message read and show that an answer is being written. Best effort: never raises for it."""
+        bodies: list[dict[str, Any]]
+        if platform is Platform.WHATSAPP:
+            read = {"messaging_product": "whatsapp", "status": "read", "message_id": message_id}
+            bodies = [{**read, "typing_indicator": {"type": "text"}}]
+        else:
+            to = {"recipient": {"id": recipient.value}}
+            bodies = [{**to, "sender_action": "mark_seen"}, {**to, "sender_action": "typing_on"}]
+        try:
+            for body in bodies:
+                self._post(platform, account_id, token, body, timeout=_TYPING_SECONDS)
+        except httpx.HTTPError as error:
+            log.debug("typing not shown", platform=platform, error=type(error).__name__)
+
+    def get(self, platform: Platform, path: str, token: str) -> httpx.Response:
+        """GET an object of the Graph API. Raises httpx.HTTPError."""
+        return self.http.get(
+            self.url(platform, path), headers=_bearer(token), params=self._proof(platform, token)
+        )
+
+    def _post(
+        self,
+        platform: Platform,
+        account_id: str,
+        token: str,
+        body: dict[str, Any],
+        timeout: float | None = None,
+    ) -> httpx.Response:
+        return self.http.post(
+            self.url(platform, f"{account_id}/messages"),
+            json=body,
+            headers=_bearer(token),
+            params=self._proof(platform, token),
+            timeout=timeout or self.http.timeout,
+        )
+
+    def _proof(self, platform: Platform, token: str) -> dict[str, str]:
+        """``appsecret_proof``: a stolen token alone is of no use. Instagram's host does not take it."""
+        if self._secret is None or platform is Platform.INSTAGRAM:
+            return {}
+        return {"appsecret_proof": hmac.digest(self._secret, token.encode(), "sha256").hex()}
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _whatsapp_text(message: OutgoingText) -> dict[str, Any]:
+    # a user id in `to` is dropped without an error
+    field_name = "to" if message.recipient.kind is IdentityKind.PHONE else "recipient"
+    return {
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        field_name: message.recipient.value,
+        "type": "text",
+        "text": {"body": message.text},
+        "biz_opaque_callback_data": message.callback_data,
+    }
+
+
+def _messaging_text(message: OutgoingText) -> dict[str, Any]:
+    body: dict[str, Any] = {"recipient": {"id": message.recipient.value}, "message": {"text": message.text}}
+    if message.tag_person:
+        return {**body, "messaging_type": "MESSAGE_TAG", "tag": "HUMAN_AGENT"}
+    return {**body, "messaging_type": "RESPONSE"}
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _message_id(answer: Any) -> str | None:
+    if not isinstance(answer, dict):
+        return None
+    messages = answer.get("messages")
+    found = (
+        messages[0].get("id")
+        if isinstance(messages, list) and messages and isinstance(messages[0], dict)
+        else None
+    )
+    found = found or answer.get("message_id")
+    return found if isinstance(found, str) and found else None
