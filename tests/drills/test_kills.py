@@ -182,8 +182,10 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
         stack.start_sandbox()
         stack.connect("100")
 
+        direct = dict(stack.environment)
+
         def through(side: str) -> dict[str, str]:
-            url, broker = stack.environment["DATABASE_URL"], stack.environment["CELERY_BROKER_URL"]
+            url, broker = direct["DATABASE_URL"], direct["CELERY_BROKER_URL"]
             return {
                 "DATABASE_URL": url.replace(
                     f":{stack.postgres.port}/", f":{proxies[side, 'postgres'].port}/"
@@ -193,7 +195,6 @@ def drill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
                 ),
             }
 
-        direct = dict(stack.environment)
         stack.environment = {**direct, **through("gateway")}
         stack.start_gateway()
         stack.environment = {**direct, **through("worker")}

@@ -5,163 +5,38 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from socialsync_common.ai.intent import detect_language, fold
+from socialsync_common.ai.intent import detect_language, fold, words
 from socialsync_common.ai.port import Reply, ReplyRequest
 from socialsync_common.ai.texts import fixed_text
+from socialsync_common.errors import PermanentError
 
 _LINES_AT_MOST = 3
-_STOP = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "and",
-        "or",
-        "of",
-        "to",
-        "in",
-        "on",
-        "at",
-        "is",
-        "are",
-        "do",
-        "does",
-        "did",
-        "you",
-        "your",
-        "yours",
-        "we",
-        "our",
-        "ours",
-        "us",
-        "i",
-        "me",
-        "my",
-        "it",
-        "its",
-        "be",
-        "can",
-        "could",
-        "would",
-        "will",
-        "what",
-        "when",
-        "where",
-        "who",
-        "how",
-        "which",
-        "that",
-        "this",
-        "there",
-        "have",
-        "has",
-        "had",
-        "for",
-        "with",
-        "from",
-        "by",
-        "as",
-        "if",
-        "so",
-        "not",
-        "no",
-        "yes",
-        "please",
-        "thank",
-        "thanks",
-        "hello",
-        "hi",
-        "hey",
-        "le",
-        "la",
-        "les",
-        "un",
-        "une",
-        "des",
-        "du",
-        "de",
-        "d",
-        "l",
-        "et",
-        "ou",
-        "a",
-        "au",
-        "aux",
-        "en",
-        "dans",
-        "sur",
-        "est",
-        "sont",
-        "ce",
-        "cet",
-        "cette",
-        "ces",
-        "je",
-        "tu",
-        "il",
-        "elle",
-        "nous",
-        "vous",
-        "ils",
-        "elles",
-        "mon",
-        "ma",
-        "mes",
-        "votre",
-        "vos",
-        "notre",
-        "nos",
-        "que",
-        "qui",
-        "quoi",
-        "quand",
-        "comment",
-        "quel",
-        "quelle",
-        "quels",
-        "quelles",
-        "avec",
-        "pour",
-        "par",
-        "pas",
-        "ne",
-        "n",
-        "s",
-        "c",
-        "j",
-        "m",
-        "t",
-        "y",
-        "se",
-        "si",
-        "oui",
-        "non",
-        "merci",
-        "bonjour",
-        "bonsoir",
-        "salut",
-        "svp",
-        "plait",
-        "avez",
-        "etes",
-        "etre",
-        "avoir",
-        "peut",
-        "pouvez",
-        "puis",
-    ]
+_LINE_CHARACTERS = 500
+_STOP = words(
+    """
+    the a an and or of to in on at is are do does did you your yours we our ours us i me my it its be can could would
+    will what when where who how which that this there have has had for with from by as if so not no yes please thank
+    thanks hello hi hey am was get s t m d re ve ll any some about want need like know tell sell
+    le la les un une des du de l et ou au aux en dans sur est sont ce cet cette ces je tu il elle nous vous ils elles
+    mon ma mes votre vos notre nos que qui quoi quand comment quel quelle quels quelles avec pour par pas ne n c j y se
+    si oui non merci bonjour bonsoir salut svp plait avez etes etre avoir peut pouvez puis ai as suis qu moi veux
+    voudrais faire faites fait avons
+    """
 )
-_GREETINGS = frozenset(
-    ["hello", "hi", "hey", "morning", "evening", "good", "bonjour", "bonsoir", "salut", "coucou"]
+_GREETINGS = words(
+    "hello hi hey good morning afternoon evening day there all bonjour bonsoir salut coucou bonne journee soiree a tous"
 )
-# words that ask for what others say
-_RELATED = {
-    "open": "hour", "opening": "hour", "close": "hour", "closing": "hour", "hour": "open", "ouvert": "horaire",
-    "ouvrir": "horaire", "ouvrez": "ouvert", "ferme": "ouvert", "fermez": "ouvert", "horaire": "ouvert",
-    "price": "cost", "much": "cost", "cost": "price", "prix": "coute", "combien": "coute", "coute": "prix",
-    "deliver": "delivery", "delivery": "deliver", "livrez": "livraison", "livraison": "livrez", "livrer": "livraison",
-    "address": "street", "find": "address", "adresse": "rue", "trouve": "adresse",
-}  # fmt: skip
+# said to an assistant about its manners, not to a customer
+_FOR_ASSISTANTS = re.compile(
+    r"(?:you are an? |you re an? |act as |be (?:polite|kind|friendly|brief|short|nice|helpful)\b|answer |reply "
+    r"|(?:always|never|do not|don t) (?:be|answer|say|tell|reply|offer|promise|mention|discuss|reveal|share|give|use|ask)\b"
+    r"|tu es |vous etes un|sois |soyez |reponds |repondez |ne (?:dis|dites|parle|parlez|donne|donnez|promets|promettez)\b"
+    r"|toujours (?:repondre|etre)\b)"
+)
+# a full stop inside "9 a.m. to" or "Mr. Smith" ends no sentence
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?])(?<!\bMr\.)(?<!\bMrs\.)(?<!\bDr\.)(?<!\bSt\.)\s+(?=[A-ZÀ-ÖØ-Þ0-9«\"(])"
+)
 
 
 class BuiltinResponder:
@@ -174,43 +49,45 @@ class BuiltinResponder:
     def reply(self, request: ReplyRequest) -> Reply:
         question = request.question
         language = detect_language(question)
-        found = _best_lines(_lines(request.instructions), question)
-        if found:
-            answer = "\n".join(found)
-        elif set(fold(question).split()) <= _GREETINGS | {"there", "all", "a", "tous"} and question.strip():
-            answer = fixed_text("greeting", language)
-        else:
+        found = [] if _is_greeting(question) else _best_lines(_lines(request.instructions), question)
+        if not found and not _is_greeting(question):
             return Reply(text=fixed_text("not_known", language), model=self.name)
+        answer = "\n".join(found) or fixed_text("greeting", language)
         return Reply(text=f"{answer}\n\n{fixed_text('automatic', language)}", model=self.name)
 
-    def transcribe(self, audio: bytes, mime_type: str) -> str:
-        raise NotImplementedError("the built-in responder hears nothing")
+    def transcribe(self, audio: bytes, mime_type: str) -> str:  # noqa: ARG002
+        raise PermanentError("no voice notes are heard: AI_BASE_URL is not set")
+
+
+def _is_greeting(question: str) -> bool:
+    said = set(fold(question).split())
+    return bool(said) and said <= _GREETINGS
 
 
 def _lines(instructions: str) -> list[str]:
+    """Sentences and list items; what is meant for an assistant's manners stays out."""
     parts = (
-        part.strip(" -*•\t")
+        part.strip(" -*•\t#")
         for line in instructions.splitlines()
-        for part in re.split(r"(?<=[.!?])\s+", line)
+        for part in _SENTENCE_END.split(line.strip())
     )
-    return [part for part in parts if part]
+    return [part[:_LINE_CHARACTERS] for part in parts if part and not _FOR_ASSISTANTS.match(fold(part))]
 
 
 def _best_lines(lines: list[str], question: str) -> list[str]:
-    """The lines that share most of the question's words, in their own order."""
+    """The lines that share most of the question's words, in their own order. A shared word counts double one
+    that is only related to it."""
     asked = _stems(fold(question).split())
-    asked_or_related = asked | {_stem(_RELATED[word]) for word in asked if word in _RELATED}
+    related = set().union(*(group for group in _RELATED if group & asked)) - asked
     scored = []
     for position, line in enumerate(lines):
-        words = _stems(fold(line).split())
-        score = 2 * len(words & asked) + len(words & (asked_or_related - asked))
+        said = _stems(fold(line).split())
+        score = 2 * len(said & asked) + bool(said & related)
         if score:
             scored.append((-score, position, line))
     best = sorted(scored)[:_LINES_AT_MOST]
-    if not best:
-        return []
-    floor = best[0][0] / 2
-    return [line for _, _, line in sorted((one for one in best if one[0] <= floor), key=lambda one: one[1])]
+    # lines with less than half of the best one's score only repeat a common word
+    return [line for score, _, line in sorted(best, key=lambda one: one[1]) if 2 * score <= best[0][0]]
 
 
 def _stems(words: Iterable[str]) -> set[str]:
@@ -218,4 +95,29 @@ def _stems(words: Iterable[str]) -> set[str]:
 
 
 def _stem(word: str) -> str:
-    return word[:-1] if len(word) > 3 and word.endswith(("s", "x")) else word
+    """Without the plural's ending: boxes, gâteaux, deliveries and their singulars meet."""
+    if word.endswith(("xes", "ches", "shes", "sses")):
+        word = word[:-2]
+    elif len(word) > 3 and word.endswith(("s", "eaux", "eux")) and not word.endswith("ss"):
+        word = word[:-1]
+    return word[:-2] + "y" if word.endswith("ie") else word
+
+
+# words of one thing: a question in one of them is answered by a line with another
+_RELATED = tuple(
+    frozenset(map(_stem, words(group)))
+    for group in (
+        "open opening opened close closing closed hours time ouvert ouverte ouvrez ouvrir ouverture ferme fermee fermez fermer fermeture horaires heures",
+        "price cost much pay rate prix tarif coute coutent combien euro eur",
+        "deliver delivery delivered ship shipping livrer livrez livraison livree",
+        "address street find located location adresse rue trouve trouvez situe situee",
+        "book booking reserve reservation table reserver reservez",
+        "phone call telephone appeler appelez",
+        "mail email courriel",
+        "refund return exchange remboursement rembourser retour retourner echange echanger",
+        "cancel cancellation annuler annulation",
+        "parking park garer stationner",
+        "vegan vegetarian vegane vegetarien vegetarienne",
+        "card cash payment pay carte especes paiement payer",
+    )
+)

@@ -15,7 +15,7 @@ class Attachment:
     type: str
     mime_type: str
     content: bytes | None = field(default=None, repr=False)
-    transcript: str | None = None
+    transcript: str | None = field(default=None, repr=False)
     note: str | None = None
 
 
@@ -24,7 +24,7 @@ class Turn:
     """One message of the conversation, by the customer or the business."""
 
     role: Literal["customer", "business"]
-    text: str
+    text: str = field(repr=False)
     attachments: tuple[Attachment, ...] = ()
 
 
@@ -40,22 +40,29 @@ class ReplyRequest:
     knowledge: tuple[str, ...] = ()
 
     @property
+    def unanswered(self) -> tuple[Turn, ...]:
+        """The customer's turns since the business last wrote, oldest first."""
+        first = len(self.turns)
+        while first and self.turns[first - 1].role == "customer":
+            first -= 1
+        return self.turns[first:]
+
+    @property
     def question(self) -> str:
-        """What the customer wrote since the business last did, joined by lines."""
-        waiting: list[str] = []
-        for turn in reversed(self.turns):
-            if turn.role == "business":
-                break
-            transcripts = [part.transcript for part in turn.attachments if part.transcript]
-            waiting.append("\n".join([turn.text, *transcripts]))
-        return "\n".join(reversed(waiting))
+        """What the customer wrote or said since the business last wrote, joined by lines."""
+        return "\n".join(
+            part
+            for turn in self.unanswered
+            for part in (turn.text, *(one.transcript for one in turn.attachments))
+            if part
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer. ``handoff_reason``: a person should take the conversation from here."""
 
-    text: str
+    text: str = field(repr=False)
     model: str
     handoff_reason: str | None = None
     input_tokens: int = 0
@@ -70,9 +77,9 @@ class Responder(Protocol):
     hears_voice: bool
 
     def reply(self, request: ReplyRequest) -> Reply:
-        """Raises TransientError (away, slow, limited) or PermanentError (a setting is wrong)."""
+        """Raises TransientError (away, slow, limited, empty) or PermanentError (a setting is wrong)."""
         ...
 
     def transcribe(self, audio: bytes, mime_type: str) -> str:
-        """The words of a voice note. Only where ``hears_voice``."""
+        """The words of a voice note; PermanentError where ``hears_voice`` is not set."""
         ...

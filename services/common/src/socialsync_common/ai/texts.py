@@ -6,7 +6,14 @@ from typing import Literal
 
 Language = Literal["en", "fr"]
 TextName = Literal[
-    "handing_over", "cannot_see", "cannot_hear", "unsupported", "not_known", "greeting", "automatic"
+    "handing_over",
+    "cannot_see",
+    "cannot_hear",
+    "unsupported",
+    "nothing_to_say",
+    "not_known",
+    "greeting",
+    "automatic",
 ]
 
 _TEXTS: dict[TextName, dict[Language, str]] = {
@@ -26,9 +33,13 @@ _TEXTS: dict[TextName, dict[Language, str]] = {
         "en": 'I could not read this kind of message. Could you write it as text, or write "person" to reach someone of our team?',
         "fr": "Je n'ai pas pu lire ce type de message. Pouvez-vous l'écrire en texte, ou écrire « une personne » pour joindre notre équipe ?",
     },
+    "nothing_to_say": {
+        "en": 'I have no answer to that. Could you say it in other words, or write "person" to reach someone of our team?',
+        "fr": "Je n'ai pas de réponse à cela. Pouvez-vous le dire autrement, ou écrire « une personne » pour joindre notre équipe ?",
+    },
     "not_known": {
-        "en": 'I do not know that. Write "person" and someone of our team will answer you.',
-        "fr": "Je ne le sais pas. Écrivez « une personne » et quelqu'un de notre équipe vous répondra.",
+        "en": 'I am an automatic assistant and do not know that. Write "person" and someone of our team will answer you.',
+        "fr": "Je suis un assistant automatique et je ne le sais pas. Écrivez « une personne » et quelqu'un de notre équipe vous répondra.",
     },
     "greeting": {
         "en": "Hello! How can we help you?",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hmac
+import json
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import structlog
 
 from socialsync_common.contracts import Identity, IdentityKind, Platform
-from socialsync_common.errors import TransientError, UnknownOutcome
-from socialsync_common.platforms.errors import classify
+from socialsync_common.errors import AuthenticationExpired, SocialSyncError, TransientError, UnknownOutcome
+from socialsync_common.platforms.errors import backoff, classify
 from socialsync_common.settings import GraphSettings
 
 log = structlog.get_logger()
@@ -20,11 +22,12 @@ FACEBOOK_HOST = "https://graph.facebook.com"
 INSTAGRAM_HOST = "https://graph.instagram.com"
 _TYPING_SECONDS = 5.0
 _CONNECT_SECONDS = 5.0
+_UNREACHED_SECONDS_AT_MOST = 300.0
 _CONNECTIONS = 200
 
-# the request never reached the platform
+# raised before the first byte of the request was written
 _NOT_SENT = (
-    httpx.ConnectError,
+    httpx.ConnectError,  # DNS and TLS faults, too
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
     httpx.UnsupportedProtocol,
@@ -35,13 +38,13 @@ _NOT_SENT = (
 @dataclass(frozen=True, slots=True)
 class OutgoingText:
     """One text to one contact. ``account_id`` is the platform's id; ``callback_data`` comes back in WhatsApp's
-    status webhooks; ``tag_person`` marks a person's answer, which may leave for seven days."""
+    status webhooks; ``tag_person`` marks a person's answer, which Instagram and Messenger take for seven days."""
 
     platform: Platform
     account_id: str
     token: str = field(repr=False)
     recipient: Identity
-    text: str
+    text: str = field(repr=False)
     callback_data: str
     tag_person: bool = False
 
@@ -50,25 +53,22 @@ class GraphClient:
     """The Graph API, or the stand-in that META_GRAPH_URL names."""
 
     def __init__(self, settings: GraphSettings, http: httpx.Client | None = None) -> None:
-        self._settings = settings
+        self._version = settings.meta_graph_version
         self._secret = (
             settings.meta_app_secret.get_secret_value().encode() if settings.meta_app_secret else None
         )
+        self.stand_in_url = str(settings.meta_graph_url).rstrip("/") if settings.meta_graph_url else None
+        """META_GRAPH_URL without a last slash, where it is set."""
         timeout = httpx.Timeout(settings.graph_timeout_seconds, connect=_CONNECT_SECONDS)
         limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
         self.http = http or httpx.Client(timeout=timeout, limits=limits, follow_redirects=False)
 
-    @property
-    def stand_in_url(self) -> str | None:
-        """META_GRAPH_URL, where it is set."""
-        return str(self._settings.meta_graph_url).rstrip("/") if self._settings.meta_graph_url else None
-
     def url(self, platform: Platform, path: str) -> str:
         host = self.stand_in_url or (INSTAGRAM_HOST if platform is Platform.INSTAGRAM else FACEBOOK_HOST)
-        return f"{host}/{self._settings.meta_graph_version}/{path}"
+        return f"{host}/{self._version}/{path}"
 
     def send_text(self, message: OutgoingText, attempt: int = 1) -> str:
-        """Send one text; returns the platform's message id.
+        """Send one text; returns the platform's message id. ``attempt`` counts from 1 and sets the next delay.
 
         Raises:
             TransientError, PermanentError: proven not to have been accepted.
@@ -78,11 +78,16 @@ class GraphClient:
         try:
             response = self._post(message.platform, message.account_id, message.token, body)
         except _NOT_SENT as error:
-            raise TransientError(f"Graph API not reached: {type(error).__name__}", retry_after=5.0) from None
+            seconds = min(backoff(attempt), _UNREACHED_SECONDS_AT_MOST)
+            raise TransientError(
+                f"the Graph API was not reached: {type(error).__name__}", retry_after=seconds
+            ) from None
         except httpx.HTTPError as error:
-            raise UnknownOutcome(f"no answer after the request was sent: {type(error).__name__}") from None
-        answer = _json(response)
-        message_id = _message_id(answer) if response.is_success else None
+            raise UnknownOutcome(
+                f"no answer to a request that may have arrived: {type(error).__name__}"
+            ) from None
+        answer = read_json(response)
+        message_id = _message_id(answer) if response.status_code == 200 else None
         if message_id is None:
             raise classify(response.status_code, answer, attempt)
         return message_id
@@ -100,14 +105,20 @@ class GraphClient:
             bodies = [{**to, "sender_action": "mark_seen"}, {**to, "sender_action": "typing_on"}]
         try:
             for body in bodies:
-                self._post(platform, account_id, token, body, timeout=_TYPING_SECONDS)
-        except httpx.HTTPError as error:
+                response = self._post(platform, account_id, token, body, timeout=_TYPING_SECONDS)
+                if not response.is_success:
+                    log.debug("typing not shown", platform=platform, status=response.status_code)
+        except (httpx.HTTPError, SocialSyncError, RuntimeError) as error:
+            # RuntimeError: the process is on its way out and has closed the client
             log.debug("typing not shown", platform=platform, error=type(error).__name__)
 
-    def get(self, platform: Platform, path: str, token: str) -> httpx.Response:
-        """GET an object of the Graph API. Raises httpx.HTTPError."""
+    def get(self, platform: Platform, object_id: str, token: str, timeout: float) -> httpx.Response:
+        """GET an object of the Graph API. Raises httpx.HTTPError, or AuthenticationExpired for a damaged token."""
         return self.http.get(
-            self.url(platform, path), headers=_bearer(token), params=self._proof(platform, token)
+            self.url(platform, quote(object_id, safe="")),
+            headers=bearer(token),
+            params=self._proof(platform, token),
+            timeout=timeout,
         )
 
     def _post(
@@ -118,10 +129,11 @@ class GraphClient:
         body: dict[str, Any],
         timeout: float | None = None,
     ) -> httpx.Response:
+        # ASCII escapes: a lone surrogate in a text cannot fail to encode
         return self.http.post(
-            self.url(platform, f"{account_id}/messages"),
-            json=body,
-            headers=_bearer(token),
+            self.url(platform, f"{quote(account_id, safe='')}/messages"),
+            content=json.dumps(body),
+            headers={**bearer(token), "Content-Type": "application/json"},
             params=self._proof(platform, token),
             timeout=timeout or self.http.timeout,
         )
@@ -133,8 +145,19 @@ class GraphClient:
         return {"appsecret_proof": hmac.digest(self._secret, token.encode(), "sha256").hex()}
 
 
-def _bearer(token: str) -> dict[str, str]:
+def bearer(token: str) -> dict[str, str]:
+    """The header. Raises AuthenticationExpired for what no header can carry, before anything is sent."""
+    if not token or not token.isascii() or not token.isprintable():
+        raise AuthenticationExpired("the account's access token is empty or damaged: reconnect the account")
     return {"Authorization": f"Bearer {token}"}
+
+
+def read_json(response: httpx.Response) -> Any:
+    """The parsed body, None where it is none."""
+    try:
+        return response.json()
+    except (ValueError, RecursionError):
+        return None
 
 
 def _whatsapp_text(message: OutgoingText) -> dict[str, Any]:
@@ -157,21 +180,12 @@ def _messaging_text(message: OutgoingText) -> dict[str, Any]:
     return {**body, "messaging_type": "RESPONSE"}
 
 
-def _json(response: httpx.Response) -> Any:
-    try:
-        return response.json()
-    except ValueError:
-        return None
-
-
 def _message_id(answer: Any) -> str | None:
+    """WhatsApp answers with ``messages[0].id``, Instagram and Messenger with ``message_id``."""
     if not isinstance(answer, dict):
         return None
+    found = answer.get("message_id")
     messages = answer.get("messages")
-    found = (
-        messages[0].get("id")
-        if isinstance(messages, list) and messages and isinstance(messages[0], dict)
-        else None
-    )
-    found = found or answer.get("message_id")
+    if isinstance(messages, list) and messages and isinstance(messages[0], dict):
+        found = messages[0].get("id")
     return found if isinstance(found, str) and found else None

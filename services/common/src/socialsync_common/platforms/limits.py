@@ -12,9 +12,14 @@ from socialsync_common.contracts import Platform
 MESSAGING_WINDOW = timedelta(hours=24)
 MAX_PARTS = 10
 _ELLIPSIS = "…"
-# from the best border to the last resort; the border stays with the part before it
-_BORDERS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"[.!?…:;]+\s+"), re.compile(r"\s+"))
-_JOINERS = frozenset("\u200d\ufe0e\ufe0f\u20e3")
+# from the best border to the last resort: paragraph, line, sentence, word
+_BORDERS = tuple(
+    re.compile(pattern) for pattern in (r"\n\s*\n", r"\n", r"(?<=[.!?…])\s+|(?<=[。！？])", r"\s+")
+)
+_JOINER = "\u200d"
+_SKIN_TONES = ("\U0001f3fb", "\U0001f3ff")
+_TAGS = ("\U000e0020", "\U000e007f")
+_FLAG_LETTERS = ("\U0001f1e6", "\U0001f1ff")
 
 
 def _characters(text: str) -> int:
@@ -22,7 +27,7 @@ def _characters(text: str) -> int:
 
 
 def _bytes(text: str) -> int:
-    return len(text.encode())
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 # WhatsApp and Messenger count characters, Instagram bytes of UTF-8
@@ -37,24 +42,29 @@ def split_text(platform: Platform, text: str) -> list[str]:
     """The parts of ``text``, in order, each within the platform's limit and none empty.
 
     Splits between paragraphs, lines, sentences or words where it can, and never inside an emoji or an accented
-    letter where that fits at all. After ``MAX_PARTS`` parts the rest is cut, and an ellipsis says so.
+    letter, except where one sign alone is beyond the limit. What goes beyond ``MAX_PARTS`` parts is cut, and an
+    ellipsis says so. A text of spaces alone has no parts.
     """
     limit, size = _LIMITS[platform]
     parts: list[str] = []
     rest = text.strip()
     while rest:
-        if len(parts) == MAX_PARTS - 1 and size(rest) > limit:
-            end = _fitting(rest, limit - size(_ELLIPSIS), size)
-            parts.append(rest[:end].rstrip() + _ELLIPSIS)
+        if size(rest) <= limit:
+            parts.append(rest)
             break
-        end = len(rest) if size(rest) <= limit else _border(rest, _fitting(rest, limit, size))
-        parts.append(rest[:end].rstrip())
+        last = len(parts) == MAX_PARTS - 1
+        end = _border(rest, _fitting(rest, limit - size(_ELLIPSIS) if last else limit, size))
+        part = rest[:end].rstrip()
+        if last:
+            parts.append(part + _ELLIPSIS)
+            break
+        parts.append(part)
         rest = rest[end:].lstrip()
     return parts
 
 
 def _fitting(text: str, limit: int, size: Callable[[str], int]) -> int:
-    """The length of the longest beginning of ``text`` within ``limit``; at least one character."""
+    """How many characters of ``text`` are within ``limit``."""
     low, high = 1, min(len(text), limit)
     while low < high:
         middle = (low + high + 1) // 2
@@ -67,23 +77,39 @@ def _fitting(text: str, limit: int, size: Callable[[str], int]) -> int:
 
 def _border(text: str, most: int) -> int:
     """Where to end a part of at most ``most`` characters; a border in its first third would waste the part."""
+    least = most // 3
     for border in _BORDERS:
-        ends = [match.end() for match in border.finditer(text, most // 3, most)]
+        # one character more: the space after a word that just fits is a border
+        ends = [match.end() for match in border.finditer(text, least, most + 1)]
+        ends = [end for end in ends if (end <= most or text[most].isspace()) and not _joined(text, end)]
         if ends:
             return ends[-1]
     end = most
-    while end > most // 3 and _joined(text, end):
+    while end > 1 and _joined(text, end):
         end -= 1
-    return end if end > most // 3 else most
+    return most if _joined(text, end) else end
 
 
 def _joined(text: str, at: int) -> bool:
     """Whether the characters around ``at`` belong to one visible sign."""
-    after, before = text[at], text[at - 1]
+    if not 0 < at < len(text):
+        return False
+    before, after = text[at - 1], text[at]
     return (
-        unicodedata.combining(after) > 0
-        or after in _JOINERS
-        or before == "\u200d"
-        or "\U0001f3fb" <= after <= "\U0001f3ff"  # skin tones
-        or ("\U0001f1e6" <= after <= "\U0001f1ff" and "\U0001f1e6" <= before <= "\U0001f1ff")  # flags
+        unicodedata.category(after).startswith("M")  # accents, vowel signs, variation selectors, keycaps
+        or _JOINER in (before, after)
+        or _SKIN_TONES[0] <= after <= _SKIN_TONES[1]
+        or _TAGS[0] <= after <= _TAGS[1]
+        or (_is_flag_letter(after) and _flag_letters_before(text, at) % 2 == 1)
     )
+
+
+def _flag_letters_before(text: str, at: int) -> int:
+    start = at
+    while start > 0 and _is_flag_letter(text[start - 1]):
+        start -= 1
+    return at - start
+
+
+def _is_flag_letter(char: str) -> bool:
+    return _FLAG_LETTERS[0] <= char <= _FLAG_LETTERS[1]

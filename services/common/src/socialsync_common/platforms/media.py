@@ -3,52 +3,85 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 import time
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
 from socialsync_common.contracts import Platform
-from socialsync_common.errors import PermanentError, TransientError
-from socialsync_common.platforms.graph import GraphClient
+from socialsync_common.errors import PermanentError, TransientError, UnknownOutcome
+from socialsync_common.platforms.errors import classify
+from socialsync_common.platforms.graph import GraphClient, bearer, read_json
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_SECONDS = 20.0
+_SILENT_SECONDS_AT_MOST = 5.0
+_REDIRECTS_AT_MOST = 3
+_ADDRESSES_AT_MOST = 3
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
 _HOSTS = frozenset({"lookaside.fbsbx.com", "graph.facebook.com", "graph.instagram.com"})
 _SUFFIXES = (".fbcdn.net", ".cdninstagram.com")
-_TOKEN_HOSTS = frozenset({"lookaside.fbsbx.com", "graph.facebook.com", "graph.instagram.com"})
+# the URLs of Instagram and Messenger are signed: only WhatsApp's need the token
+_TOKEN_HOSTS = frozenset({"lookaside.fbsbx.com", "graph.facebook.com"})
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_MIME_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*")
+_UNTYPED = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A file as it came: its bytes and declared type."""
+    """A file as it came: its bytes, and its declared type without parameters."""
 
     content: bytes = field(repr=False)
     mime_type: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A URL that may be fetched: the address to connect to stands in for the name, which cannot change meanwhile."""
+
+    url: str
+    headers: dict[str, str]
+    sni: str | None
+
+
 def fetch_media(client: GraphClient, platform: Platform, token: str, attachment: dict[str, Any]) -> Media:
-    """Fetch what an attachment (``id`` or ``url``, ``mime_type``) refers to.
+    """Fetch what an attachment (``id`` or ``url``, and maybe ``mime_type``) refers to.
 
     Raises:
-        PermanentError: not on one of Meta's hosts, too large, or gone.
-        TransientError: not reached in time.
+        PermanentError: not on one of Meta's hosts, too large, or gone; AuthenticationExpired among them.
+        TransientError: not had in time, or its host has a fault.
     """
+    deadline = time.monotonic() + MAX_SECONDS
     try:
-        url = _url(client, platform, token, attachment)
-        return _download(client, token, url, str(attachment.get("mime_type") or "application/octet-stream"))
+        url = _media_url(client, platform, token, attachment)
+        for _ in range(_REDIRECTS_AT_MOST + 1):
+            answer = _download(client, platform, token, url, deadline)
+            if isinstance(answer, Media):
+                return _typed(answer, attachment.get("mime_type"))
+            url = urljoin(url, answer)
     except httpx.HTTPError as error:
-        raise TransientError(f"media not fetched: {type(error).__name__}") from None
+        raise TransientError(f"media: not fetched: {type(error).__name__}") from None
+    except (httpx.InvalidURL, ValueError):
+        raise PermanentError("media: its address cannot be read") from None
+    raise PermanentError("media: redirected too often")
 
 
-def _url(client: GraphClient, platform: Platform, token: str, attachment: dict[str, Any]) -> str:
-    # WhatsApp's URLs live five minutes: ask for a fresh one
-    if platform is Platform.WHATSAPP and attachment.get("id"):
-        response = client.get(platform, str(attachment["id"]), token)
-        body = response.json() if response.is_success else {}
+def _media_url(client: GraphClient, platform: Platform, token: str, attachment: dict[str, Any]) -> str:
+    # WhatsApp's URLs live for five minutes and its ids for seven days: always ask for a fresh URL
+    media_id = attachment.get("id")
+    if platform is Platform.WHATSAPP and media_id:
+        response = client.get(platform, str(media_id), token, timeout=_SILENT_SECONDS_AT_MOST)
+        body = read_json(response)
+        if response.status_code != 200:
+            error = classify(response.status_code, body)
+            # asking changes nothing: what would be unknown for a send is only a fault here
+            raise TransientError(f"media: {error}") if isinstance(error, UnknownOutcome) else error
         url = body.get("url") if isinstance(body, dict) else None
     else:
         url = attachment.get("url")
@@ -57,46 +90,113 @@ def _url(client: GraphClient, platform: Platform, token: str, attachment: dict[s
     return url
 
 
-def _download(client: GraphClient, token: str, url: str, mime_type: str) -> Media:
-    address, host = _checked(url, client.stand_in_url)
-    headers = {"Host": host}
-    if host.split(":")[0] in _TOKEN_HOSTS or address == url:
-        headers["Authorization"] = f"Bearer {token}"
-    deadline = time.monotonic() + MAX_SECONDS
-    chunks, size = [], 0
-    extensions = {"sni_hostname": urlsplit(url).hostname} if address != url else {}
+def _download(client: GraphClient, platform: Platform, token: str, url: str, deadline: float) -> Media | str:
+    """The file, or where it is redirected to."""
+    targets = _targets(url, client.stand_in_url, token if platform is Platform.WHATSAPP else None)
+    for position, target in enumerate(targets, start=1):
+        try:
+            return _stream(client, target, deadline)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            if position == len(targets) or time.monotonic() > deadline:
+                raise
+    raise TransientError("media: its host has no address")
+
+
+def _stream(client: GraphClient, target: _Target, deadline: float) -> Media | str:
+    seconds = min(_SILENT_SECONDS_AT_MOST, max(0.1, deadline - time.monotonic()))
+    extensions = {"sni_hostname": target.sni} if target.sni else {}
     with client.http.stream(
-        "GET", address, headers=headers, extensions=extensions, timeout=MAX_SECONDS
+        "GET",
+        target.url,
+        headers=target.headers,
+        extensions=extensions,
+        timeout=seconds,
+        follow_redirects=False,
     ) as response:
-        if response.status_code != 200:
-            raise PermanentError(f"media: its host answered {response.status_code}")
-        for chunk in response.iter_bytes():
-            size += len(chunk)
-            if size > MAX_BYTES:
-                raise PermanentError(f"media: larger than {MAX_BYTES} bytes")
-            if time.monotonic() > deadline:
-                raise TransientError(f"media: not complete within {MAX_SECONDS:.0f} s")
-            chunks.append(chunk)
-        declared = response.headers.get("content-type", mime_type).split(";")[0].strip()
-    return Media(b"".join(chunks), declared)
+        status = response.status_code
+        if status in _REDIRECTS and "location" in response.headers:
+            return response.headers["location"]
+        if status == 429 or status >= 500:
+            raise TransientError(f"media: its host answered {status}")
+        if status != 200:
+            raise PermanentError(f"media: its host answered {status}")
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise PermanentError("media: compressed, which was not asked for")
+        if int(_digits(response.headers.get("content-length"))) > MAX_BYTES:
+            raise PermanentError(f"media: larger than {MAX_BYTES >> 20} MB")
+        return Media(_content(response, deadline), response.headers.get("content-type", ""))
 
 
-def _checked(url: str, stand_in: str | None) -> tuple[str, str]:
-    """The address to connect to, and its Host header. The name is resolved once, so it cannot change in between."""
+def _content(response: httpx.Response, deadline: float) -> bytes:
+    content = bytearray()
+    for chunk in response.iter_raw():
+        content += chunk
+        if len(content) > MAX_BYTES:
+            raise PermanentError(f"media: larger than {MAX_BYTES >> 20} MB")
+        if time.monotonic() > deadline:
+            raise TransientError(f"media: not complete within {MAX_SECONDS:.0f} s")
+    if not content:
+        raise PermanentError("media: empty")
+    return bytes(content)
+
+
+def _digits(value: str | None) -> str:
+    return value if value and value.isascii() and value.isdigit() and len(value) < 20 else "0"
+
+
+def _targets(url: str, stand_in: str | None, token: str | None) -> list[_Target]:
+    """What to connect to for ``url``, best first. Raises PermanentError for what is not on one of Meta's
+    hosts, ValueError for what is no URL."""
     parts = urlsplit(url)
-    if stand_in and url.startswith(f"{stand_in}/"):
-        return url, parts.netloc
-    host = parts.hostname or ""
+    host, port = parts.hostname or "", parts.port
+    # identity: a small compressed body could unfold into a huge one
+    headers = {"Accept-Encoding": "identity"}
+    if stand_in and _origin(parts) == _origin(urlsplit(stand_in)):
+        return [_Target(url, {**headers, **(bearer(token) if token else {})}, sni=None)]
     allowed = host in _HOSTS or host.endswith(_SUFFIXES)
-    if parts.scheme != "https" or not allowed or parts.username or parts.port not in (None, 443):
-        raise PermanentError(f"media: {host or 'no host'} is not one of Meta's hosts")
+    if parts.scheme != "https" or not allowed or "@" in parts.netloc or port not in (None, 443):
+        raise PermanentError(f"media: {host[:100] or 'no host'} is not one of Meta's hosts")
+    if token and host in _TOKEN_HOSTS:
+        headers |= bearer(token)
+    # closed afterwards: a kept connection to this address must not serve another name
+    headers |= {"Host": host, "Connection": "close"}
+    return [
+        _Target(parts._replace(netloc=f"[{ip}]" if ":" in ip else ip).geturl(), headers, sni=host)
+        for ip in _public_addresses(host)
+    ]
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or default
+
+
+def _public_addresses(host: str) -> list[str]:
     try:
-        resolved = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
-    except socket.gaierror:
+        found = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
         raise TransientError(f"media: {host} does not resolve") from None
-    for *_, (ip, *_rest) in resolved:
-        if not ipaddress.ip_address(ip).is_global:
-            raise PermanentError(f"media: {host} resolves to an address that is not public")
-    ip = str(resolved[0][4][0])
-    pinned = f"[{ip}]" if ":" in ip else ip
-    return parts._replace(netloc=pinned).geturl(), host
+    addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+    if not all(map(is_public, addresses)):
+        raise PermanentError(f"media: {host} resolves to an address that is not public")
+    return addresses[:_ADDRESSES_AT_MOST]
+
+
+def is_public(ip: str) -> bool:
+    """Whether an address is out on the internet: not private, loopback, link-local, multicast or reserved."""
+    address = ipaddress.ip_address(ip)
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            address = address.ipv4_mapped
+        elif address in _NAT64:
+            address = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.is_global and not address.is_multicast
+
+
+def _typed(media: Media, told: Any) -> Media:
+    """With the type that the host declares, or else the one that the webhook told."""
+    for declared in (media.mime_type, told):
+        mime_type = str(declared or "").split(";")[0].strip().lower()
+        if mime_type != _UNTYPED and _MIME_TYPE.fullmatch(mime_type):
+            return Media(media.content, mime_type)
+    return Media(media.content, _UNTYPED)

@@ -1,0 +1,86 @@
+# Everything goes through here, on any machine with Python 3.11, pip and make.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+UV := $(shell command -v uv || echo .uv/bin/uv)
+BIN := .venv/bin
+SYNCED := .venv/.synced
+ARGS ?=
+ROUNDS ?= 20
+
+##@ Start
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  \033[36m%-18s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(SYNCED) ## Install everything from the lock into .venv
+
+.PHONY: run
+run: setup ## Bring the whole system up and play a conversation (ARGS=--once: check it and stop)
+	@exec $(BIN)/socialsync run $(ARGS)
+
+##@ Test
+
+.PHONY: test
+test: lint types ## Everything: lint, types, unit, integration and drills
+	$(BIN)/pytest $(ARGS)
+
+.PHONY: test-unit
+test-unit: setup ## Unit tests: no sockets, no servers
+	$(BIN)/pytest tests/unit $(ARGS)
+
+.PHONY: test-integration
+test-integration: setup ## Tests on a real Postgres and Redis, which they start
+	$(BIN)/pytest tests/integration $(ARGS)
+
+.PHONY: test-drills
+test-drills: setup ## Kill processes and count what arrives, a few rounds
+	$(BIN)/pytest tests/drills $(ARGS)
+
+.PHONY: drill
+drill: setup ## The same for longer (ROUNDS=20), with what happens on screen
+	DRILL_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/drills -s $(ARGS)
+
+.PHONY: bench
+bench: setup ## Measure the webhook path under load
+	$(BIN)/python bench/run.py $(ARGS)
+
+##@ Code
+
+.PHONY: lint
+lint: setup ## Check style and which package imports which
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+.PHONY: types
+types: setup ## Check types, strictly
+	$(BIN)/mypy
+
+.PHONY: format
+format: setup ## Format and sort what can be fixed by itself
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: lock-check
+lock-check: $(UV) ## Check that uv.lock is up to date
+	$(UV) lock --check
+
+.PHONY: clean
+clean: ## Remove what was built and installed; the data of `make run` in .socialsync stay
+	rm -rf .venv .uv dist bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(SYNCED): pyproject.toml uv.lock $(wildcard services/*/pyproject.toml) | $(UV)
+	$(UV) sync --locked
+	@touch $@
+
+.uv/bin/uv:
+	python3 -m pip install --quiet --disable-pip-version-check --target .uv uv

@@ -1,0 +1,82 @@
+"""The sandbox's control API: customers write, and what was sent to them is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from socialsync_common.contracts import Platform
+from socialsync_common.errors import SocialSyncError
+
+_SLACK_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A text that the contact got. ``at``: Unix seconds of its acceptance."""
+
+    seq: int
+    at: float
+    text: str
+
+
+class SandboxClient:
+    """Raises SocialSyncError when the sandbox is away or refuses."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._http = httpx.Client(base_url=url, timeout=_SLACK_SECONDS, trust_env=False)
+
+    def __enter__(self) -> SandboxClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def connect(self, platform: Platform, account: str, token: str) -> None:
+        """Tell it which account a token is for."""
+        self._ask(
+            "POST", "/sandbox/accounts", json={"platform": platform, "account_id": account, "token": token}
+        )
+
+    def say(self, platform: Platform, account: str, contact: str, text: str, name: str | None = None) -> None:
+        """A contact writes; returns once the gateway has stored it.
+
+        Raises:
+            SocialSyncError: the gateway did not take the message within 20 s.
+        """
+        body = {
+            "platform": platform,
+            "account": account,
+            "contact": contact,
+            "text": text,
+            "name": name,
+            "retry_seconds": 20,
+        }
+        answer = self._ask("POST", "/sandbox/users/say", json=body, timeout=30 + _SLACK_SECONDS)
+        statuses = [delivery["status"] for delivery in answer["deliveries"]]
+        if statuses != [200]:
+            raise SocialSyncError(f"the gateway did not take the message: HTTP {statuses}")
+
+    def sent(self, contact: str, after: int = 0, wait: float = 0) -> list[Sent]:
+        """Texts to ``contact`` newer than ``after``; with ``wait``, waits that many seconds for the first."""
+        params = {"contact": contact, "after": after, "wait": wait, "kind": "text"}
+        answer = self._ask("GET", "/sandbox/sent", params=params, timeout=wait + _SLACK_SECONDS)
+        return [Sent(one["seq"], one["at"], one["text"]) for one in answer]
+
+    def last_seq(self) -> int:
+        """The newest thing sent to anyone: wait for what comes after it."""
+        return int(self._ask("GET", "/sandbox/counts")["last_seq"])
+
+    def _ask(self, method: str, path: str, **options: Any) -> Any:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            raise SocialSyncError(f"the sandbox at {self._url} is away: {type(error).__name__}") from None
+        if not response.is_success:
+            raise SocialSyncError(
+                f"the sandbox refused {path}: HTTP {response.status_code}: {response.text[:200]}"
+            )
+        return response.json()
