@@ -26,7 +26,6 @@ from typing import Any
 
 import httpx
 import psycopg
-import redis
 
 BENCH = Path(__file__).resolve().parent
 sys.path.insert(0, str(BENCH.parent / "tests"))
@@ -233,25 +232,26 @@ def run_load(port: int, accounts: Sequence[str], **options: Any) -> dict[str, An
 
 
 class Plain:
-    """The plain design (``plain.py``) beside the system, on the same servers: a database and a Redis database of
-    its own, the same sandbox."""
+    """The plain design (``plain.py``) beside the system, on the same servers and sandbox: ``number`` gives it a
+    database and a Redis database of its own."""
 
-    def __init__(self, stack: Stack, accounts: Sequence[str]) -> None:
+    def __init__(self, stack: Stack, accounts: Sequence[str], number: int = 1) -> None:
         self.stack = stack
         self.port = free_port()
-        url = stack.postgres.ensure_database("plain")
+        self._name = f"plain{number}"
+        url = stack.postgres.ensure_database(self._name)
         create_schema(url, list(accounts))
         self._environment = {
             "PLAIN_DATABASE_URL": url,
-            "PLAIN_REDIS_URL": stack.redis.url.removesuffix("/0") + "/1",
+            "PLAIN_REDIS_URL": f"{stack.redis.url.removesuffix('/0')}/{number}",
             "PLAIN_GRAPH_URL": stack.sandbox_url,
             "PLAIN_AI_URL": f"{stack.sandbox_url}/ai/v1",
             "PLAIN_APP_SECRET": SECRET.decode(),
             "PYTHONPATH": str(BENCH),
         }
 
-    def _add(self, name: str, *arguments: str) -> None:
-        self.stack.add(f"plain-{name}", list(arguments), **self._environment)
+    def _add(self, part: str, *arguments: str) -> None:
+        self.stack.add(f"{self._name}-{part}", list(arguments), **self._environment)
 
     def query(self, statement: str) -> Any:
         """The first column of the first row."""
@@ -261,16 +261,11 @@ class Plain:
 
     def start_web(self) -> None:
         self._add("web", "uvicorn", "plain:api", "--port", str(self.port), "--log-level", "warning")
-        until(lambda: httpx.get(f"http://127.0.0.1:{self.port}/readyz").is_success, 20, "the plain app answers")
+        url = f"http://127.0.0.1:{self.port}/readyz"
+        until(lambda: httpx.get(url).is_success, 20, "the plain application answers")
 
     def start_workers(self, *pool: str) -> None:
         """``pool``: Celery's options for it; none leaves its defaults."""
         self._add("worker", "celery", "-A", "plain", "worker", *pool)
-        schedule = str(self.stack.folder / "plain-schedule")
+        schedule = str(self.stack.folder / f"{self._name}-schedule")
         self._add("beat", "celery", "-A", "plain", "beat", "--schedule", schedule)
-
-    def kill_workers(self) -> None:
-        """What waits is forgotten, so that a next run starts empty."""
-        for name in ("plain-beat", "plain-worker"):
-            self.stack.process(name).kill()
-        redis.Redis.from_url(self._environment["PLAIN_REDIS_URL"]).flushdb()

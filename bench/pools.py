@@ -8,7 +8,6 @@ slots are taken.
 from __future__ import annotations
 
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +57,19 @@ def measure(stack: Stack, pool: str, concurrency: int, count: int, delay: float)
     noise = Noise()
     posted = contacts.write_at_once([str(33_700_000_000 + n) for n in range(count)])
     slots = min(count, concurrency)
-    until(lambda: stack.sandbox("GET", "/sandbox/model")["in_flight"] >= slots, WINDOW_SECONDS + delay, "all slots work", 0.1)
-    progress(f"{pool}: {slots} in flight")
-    sent = replies(stack, ACCOUNT, count, (delay + 2) * math.ceil(count / concurrency) + 5)
+    until(
+        lambda: stack.sandbox("GET", "/sandbox/model")["in_flight"] >= slots,
+        WINDOW_SECONDS + delay,
+        "all slots work",
+        0.1,
+    )
+    time.sleep(delay / 2)
     worker = stack.process(pool).pid
     processes = tree(worker)
+    loaded = memory_mib(processes)
+    main = memory_mib([worker])
+    progress(f"{pool}: {slots} in flight, {loaded}")
+    sent = replies(stack, ACCOUNT, count, (delay + 2) * math.ceil(count / concurrency) + 5)
     return {
         "slots": concurrency,
         "replies": count,
@@ -71,8 +78,8 @@ def measure(stack: Stack, pool: str, concurrency: int, count: int, delay: float)
         "model_peak_in_flight": stack.sandbox("GET", "/sandbox/model")["peak_in_flight"],
         "processes": len(processes),
         "idle": idle,
-        "loaded": memory_mib(processes),
-        "main_process": memory_mib([worker]),
+        "loaded": loaded,
+        "main_process": main,
         "others_cores": noise.others_cores(),
     }
 

@@ -8,6 +8,7 @@ and right after them one contact of another tenant.
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from measure import (
 
 WINDOW_SECONDS = 2.0
 BUSY, CALM = "100", "200"  # accounts of two tenants
-PLAIN_ACCOUNTS = {"idle": "900", "threads": "901", "defaults": "902"}
+PLAIN_ACCOUNTS = {"threads": "900", "defaults": "901"}  # of the two plain systems
 EVERY_SECONDS = 0.1
 CONTACTS = 200
 NEIGHBOUR = "33799999999"
@@ -47,6 +48,14 @@ class Side:
         self.stack = stack
         self.account = account
         self.contacts = Contacts(port, account)
+
+    def warm_up(self) -> None:
+        """One reply, so that all connections are open and all modules loaded."""
+        set_model(self.stack, 0)
+        self.contacts.write(NEIGHBOUR)
+        if not replies(self.stack, self.account, 1, 20):
+            raise RuntimeError("the worker does not answer")
+        set_model(self.stack, 0)
 
     def latencies(self, posted: dict[str, float], seconds: float) -> dict[str, float]:
         """Each contact's latency in seconds, of those who were answered within ``seconds`` from now."""
@@ -83,20 +92,20 @@ class Side:
         }
 
 
-def measure_ours(stack: Stack, options: Any) -> dict[str, Any]:
-    side = Side(stack, stack.gateway_port, BUSY)
-    side.contacts.write(contact(0))  # warms every connection up
-    replies(stack, BUSY, 1, 10)
+def set_model(stack: Stack, delay: float) -> None:
+    """Forget what was sent, and let the model take ``delay`` seconds from now on."""
     stack.sandbox("DELETE", "/sandbox/state")
+    stack.sandbox("PUT", "/sandbox/model", json={"delay_seconds": delay})
+
+
+def measure_ours(stack: Stack, options: Any) -> dict[str, Any]:
+    side, neighbour = Side(stack, stack.gateway_port, BUSY), Side(stack, stack.gateway_port, CALM)
+    side.warm_up()
     progress("ours, idle")
     idle = side.idle(options.samples)
-    stack.sandbox("DELETE", "/sandbox/state")
-    stack.sandbox("PUT", "/sandbox/model", json={"delay_seconds": options.delay})
-    progress("ours, alone with one message")
-    neighbour = Side(stack, stack.gateway_port, CALM)
+    set_model(stack, options.delay)
     alone = neighbour.latencies({NEIGHBOUR: neighbour.contacts.write(NEIGHBOUR)}, 10)[NEIGHBOUR]
-    stack.sandbox("DELETE", "/sandbox/state")
-    stack.sandbox("PUT", "/sandbox/model", json={"delay_seconds": options.delay})
+    set_model(stack, options.delay)
     progress("ours, backlog")
     noise = Noise()
     posted = side.contacts.write_at_once([contact(n) for n in range(options.conversations)])
@@ -112,53 +121,54 @@ def measure_ours(stack: Stack, options: Any) -> dict[str, Any]:
         "model_peak_in_flight": stack.sandbox("GET", "/sandbox/model")["peak_in_flight"],
         "others_cores": noise.others_cores(),
     }
-    return {"idle": idle, "backlog": backlog, "other_tenant": {"alone_s": round(alone, 2), "beside_backlog_s": round(beside, 2)}}
+    return {
+        "idle": idle,
+        "backlog": backlog,
+        "other_tenant": {"alone_s": round(alone, 2), "beside_backlog_s": round(beside, 2)},
+    }
 
 
-def measure_plain(stack: Stack, plain: Plain, options: Any) -> dict[str, Any]:
-    plain.start_web()
-    found: dict[str, Any] = {}
-    runs = (
-        ("idle", ("--pool", "threads", "--concurrency", str(options.threads)), 0.0),
-        ("threads", ("--pool", "threads", "--concurrency", str(options.threads)), options.delay),
-        ("defaults", (), options.delay),
-    )
-    for name, pool, delay in runs:
-        progress(f"plain, {name}")
-        stack.sandbox("PUT", "/sandbox/model", json={"delay_seconds": delay})
-        side = Side(stack, plain.port, PLAIN_ACCOUNTS[name])
+def measure_plain(stack: Stack, options: Any) -> dict[str, Any]:
+    """With as many threads as ours, and with Celery's defaults; they wait more than they work, so both at once."""
+    pools = {"threads": ("--pool", "threads", "--concurrency", str(options.threads)), "defaults": ()}
+    seconds = {"threads": 30.0, "defaults": options.plain_seconds}
+    sides = {}
+    for number, (name, pool) in enumerate(pools.items(), 1):
+        plain = Plain(stack, [PLAIN_ACCOUNTS[name]], number)
+        plain.start_web()
         plain.start_workers(*pool)
-        side.contacts.write(NEIGHBOUR)
-        replies(stack, side.account, 1, 15)
-        stack.sandbox("DELETE", "/sandbox/state")
-        stack.sandbox("PUT", "/sandbox/model", json={"delay_seconds": delay})
-        if name == "idle":
-            found["idle"] = side.idle(options.plain_samples)
-        else:
-            seconds = 30.0 if name == "threads" else options.plain_seconds
-            found[f"backlog_{name}"] = side.backlog(options.conversations, seconds)
-        plain.kill_workers()
-    return found
+        sides[name] = Side(stack, plain.port, PLAIN_ACCOUNTS[name])
+    for side in sides.values():
+        side.warm_up()
+    progress("plain, idle")
+    found: dict[str, Any] = {"idle": sides["threads"].idle(options.plain_samples)}
+    set_model(stack, options.delay)
+    progress("plain, backlog")
+    with ThreadPoolExecutor() as both:
+        runs = {
+            name: both.submit(side.backlog, options.conversations, seconds[name])
+            for name, side in sides.items()
+        }
+    return found | {f"backlog_{name}": run.result() for name, run in runs.items()}
 
 
 def compare(options: Any, stack: Stack) -> dict[str, Any]:
     stack.connect(BUSY, "Bakery")
     stack.connect(CALM, "Florist")
-    plain = Plain(stack, list(PLAIN_ACCOUNTS.values()))
     stack.start_sandbox()
     stack.start_gateway()
     stack.start_worker(concurrency=options.threads)
     stack.start_beat()
     settings = {
         "window_s": WINDOW_SECONDS, "model": "the sandbox's, 0 s idle", "model_delay_s": options.delay, "tenants": 2,
-        "pool": "threads", "concurrency": options.threads, "plain_defaults": "prefork, one process a core",
+        "pool": "threads", "concurrency": options.threads, "plain_defaults": "prefork, one process a core", "plain_backlogs": "both at once",
         **durability(stack), "others_cores_before": wait_for_quiet(5),
     }  # fmt: skip
     ours = measure_ours(stack, options)
     progress(str(ours))
     for name in ("beat", "worker"):
-        stack.process(name).stop()
-    theirs = measure_plain(stack, plain, options)
+        stack.process(name).kill()
+    theirs = measure_plain(stack, options)
     progress(str(theirs))
     times = {
         name: round(theirs[f"backlog_{name}"]["p50_s"] / ours["backlog"]["p50_s"], 1)
@@ -199,7 +209,9 @@ def plot(result: dict[str, Any], file: Path) -> None:
         "plain,\ndefaults": result["plain"]["backlog_defaults"],
     }
     bars = backlog.bar(list(runs), [run["p50_s"] for run in runs.values()], color=["C0", "C7", "C7"])
-    backlog.bar_label(bars, [f"{'≥ ' if run.get('lower_bounds') else ''}{run['p50_s']}" for run in runs.values()])
+    backlog.bar_label(
+        bars, [f"{'≥ ' if run.get('lower_bounds') else ''}{run['p50_s']}" for run in runs.values()]
+    )
     backlog.set_title(f"Backlog of {runs['ours']['conversations']}, model 1 s: p50, s")
     figure.savefig(file, dpi=120)
 
@@ -207,12 +219,14 @@ def plot(result: dict[str, Any], file: Path) -> None:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--samples", type=int, default=150)
-    parser.add_argument("--plain-samples", type=int, default=50)
+    parser.add_argument("--plain-samples", type=int, default=40)
     parser.add_argument("--conversations", type=int, default=300)
     parser.add_argument("--threads", type=int, default=100)
-    parser.add_argument("--delay", type=float, default=1.0, help="seconds that the model takes under the backlog")
     parser.add_argument(
-        "--plain-seconds", type=float, default=15.0, help="how long to watch the plain defaults' backlog"
+        "--delay", type=float, default=1.0, help="seconds that the model takes under the backlog"
+    )
+    parser.add_argument(
+        "--plain-seconds", type=float, default=36.0, help="how long to watch the plain defaults' backlog"
     )
     options = parser.parse_args()
     with bench_stack(model=True) as stack:

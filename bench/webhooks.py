@@ -12,7 +12,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from measure import Plain, Stack, arguments, bench_stack, durability, goal, progress, report, run_load, wait_for_quiet
+from measure import (
+    Plain,
+    Stack,
+    arguments,
+    bench_stack,
+    durability,
+    goal,
+    progress,
+    report,
+    run_load,
+    wait_for_quiet,
+)
 
 TENANTS = {"100": "Bakery", "200": "Florist"}
 CONTACTS = 5_000
@@ -37,7 +48,12 @@ def compare(options: Any, stack: Stack) -> dict[str, Any]:
 
     def load(side: str, requests: int, **more: Any) -> dict[str, Any]:
         found = run_load(
-            sides[side][0], accounts, requests=requests, contacts=CONTACTS, connections=options.connections, **more
+            sides[side][0],
+            accounts,
+            requests=requests,
+            contacts=CONTACTS,
+            connections=options.connections,
+            **more,
         )
         if set(found.pop("statuses")) != {"200"}:
             raise RuntimeError(f"{side}: not every delivery was answered with 200")

@@ -154,10 +154,10 @@ class Stack:
     def start_beat(self) -> None:
         self.add("beat", ["celery", "-A", "socialsync_scheduler.beat", "beat"])
 
-    def start_all(self) -> None:
+    def start_all(self, concurrency: int = 32) -> None:
         self.start_sandbox()
         self.start_gateway()
-        self.start_worker()
+        self.start_worker(concurrency=concurrency)
         self.start_beat()
 
     def connect(

@@ -75,6 +75,6 @@ async def running(app: Any) -> AsyncIterator[Any]:
 async def eventually(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
     """Wait until ``condition`` is true, and return it."""
     async with asyncio.timeout(seconds):
-        while not (value := condition()):
+        while not (value := condition()):  # noqa: ASYNC110 - it happens outside this loop
             await asyncio.sleep(0.01)
     return value

@@ -14,7 +14,6 @@ import httpx
 import pytest
 import redis
 
-from socialsync_common.contracts import Platform
 from socialsync_common.settings import BatchSettings, BrokerSettings, DatabaseSettings, WebhookSettings, load
 from socialsync_gateway.app import create_app
 from support import TEST_SECRETS, Databases, Tenant, eventually, running
@@ -340,9 +339,8 @@ async def test_redis_away_does_not_lose_what_is_committed(
     assert databases.query("SELECT awaiting_reply FROM messages") == [{"awaiting_reply": True}]
 
 
-@pytest.mark.parametrize("platform", list(Platform))
 async def test_services_refuse_a_role_that_bypasses_row_level_security(
-    environment: dict[str, str], databases: Databases, monkeypatch: pytest.MonkeyPatch, platform: Platform
+    environment: dict[str, str], databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", databases.owner_url)
     app = create_app(load(DatabaseSettings), load(BrokerSettings), load(WebhookSettings), load(BatchSettings))

@@ -70,7 +70,7 @@ async def test_a_long_answer_leaves_in_parts(world):
     sends = response.json()["sends"]
     assert len(sends) > 1
     assert [send["part"] for send in sends] == list(range(1, len(sends) + 1))
-    assert "".join(send["text"] for send in sends).split() == text.split()
+    assert " ".join(send["text"] for send in sends).split() == text.split()
 
 
 async def test_the_same_key_never_sends_twice(world):

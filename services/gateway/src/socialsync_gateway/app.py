@@ -51,14 +51,13 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await database.open()
-        await webhook_database.open()
-        await database.check_role()
-        webhooks.start()
         try:
-            yield
+            await database.open()
+            await webhook_database.open()
+            await database.check_role()
+            async with webhooks:
+                yield
         finally:
-            await webhooks.stop()
             await webhook_database.close()
             await database.close()
             await client.aclose()

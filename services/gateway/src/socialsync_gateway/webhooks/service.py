@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import psycopg
@@ -67,11 +67,12 @@ class WebhookService:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
 
-    def start(self) -> None:
+    async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._write_groups()) for _ in range(WRITERS)]
+        return self
 
-    async def stop(self) -> None:
-        """Write what waits, tell the batches, and end."""
+    async def __aexit__(self, *_: object) -> None:
+        # write what waits, and tell the batches
         self._stopping = True
         self._arrived.set()
         await asyncio.gather(*self._tasks)
