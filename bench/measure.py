@@ -137,7 +137,7 @@ def replies(stack: Stack, account: str, count: int, seconds: float) -> list[dict
     """Wait until the sandbox has accepted ``count`` texts of ``account``, or the time is up; returns them."""
     deadline = time.monotonic() + seconds
     while True:
-        sent = stack.sent(account=account)
+        sent: list[dict[str, Any]] = stack.sent(account=account)
         if len(sent) >= count or time.monotonic() > deadline:
             return sent
         time.sleep(0.25)
@@ -256,11 +256,13 @@ class Plain:
     def query(self, statement: str) -> Any:
         """The first column of the first row."""
         with psycopg.connect(self._environment["PLAIN_DATABASE_URL"]) as connection:
-            row = connection.execute(statement).fetchone()  # type: ignore[arg-type]
+            row = connection.execute(statement.encode()).fetchone()
         return row[0] if row else None
 
     def start_web(self) -> None:
         self._add("web", "uvicorn", "plain:api", "--port", str(self.port), "--log-level", "warning")
+
+    def wait_web(self) -> None:
         url = f"http://127.0.0.1:{self.port}/readyz"
         until(lambda: httpx.get(url).is_success, 20, "the plain application answers")
 
@@ -269,3 +271,7 @@ class Plain:
         self._add("worker", "celery", "-A", "plain", "worker", *pool)
         schedule = str(self.stack.folder / f"{self._name}-schedule")
         self._add("beat", "celery", "-A", "plain", "beat", "--schedule", schedule)
+
+    def kill_workers(self) -> None:
+        for part in ("beat", "worker"):
+            self.stack.process(f"{self._name}-{part}").kill()

@@ -20,6 +20,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
+from typing import Any
 
 import httpx
 import openai
@@ -100,7 +101,7 @@ async def webhook(request: Request) -> dict[str, str]:
     return {"status": "ok"}
 
 
-async def _store(app: FastAPI, phone_number_id: str, message: dict[str, object], name: str | None) -> None:
+async def _store(app: FastAPI, phone_number_id: str, message: dict[str, Any], name: str | None) -> None:
     async with app.state.pool.connection() as connection:
         cursor = await connection.execute(
             "SELECT id FROM accounts WHERE phone_number_id = %s", (phone_number_id,)
@@ -123,7 +124,7 @@ async def _store(app: FastAPI, phone_number_id: str, message: dict[str, object],
         cursor = await connection.execute(
             "INSERT INTO messages (conversation_id, platform_id, direction, text, raw)"
             " VALUES (%s, %s, 'in', %s, %s) ON CONFLICT (platform_id) DO NOTHING RETURNING id",
-            (conversation, message["id"], message["text"]["body"], json.dumps(message)),  # type: ignore[index]
+            (conversation, message["id"], message["text"]["body"], json.dumps(message)),
         )
         stored = await cursor.fetchone()
     if stored:
@@ -164,7 +165,8 @@ def _ai() -> openai.OpenAI:
 @app.task(name="plain.scan")
 def scan() -> None:
     """Answer everything that is due, one conversation after the other."""
-    for name in _redis().zrangebyscore(DEADLINES, "-inf", time.time()):
+    due: Any = _redis().zrangebyscore(DEADLINES, "-inf", time.time())
+    for name in due:
         if _redis().zrem(DEADLINES, name):
             _redis().delete(f"conversation:{name.decode()}:messages")
             _answer(int(name))
@@ -181,13 +183,10 @@ def _answer(conversation: int) -> None:
             "SELECT id, direction, text FROM messages WHERE conversation_id = %s ORDER BY id DESC LIMIT 20",
             (conversation,),
         ).fetchall()[::-1]
-    answer = _ai().chat.completions.create(
-        model="sandbox",
-        messages=[
-            {"role": "user" if direction == "in" else "assistant", "content": text}
-            for _, direction, text in rows
-        ],  # type: ignore[misc]
-    )
+    messages: Any = [
+        {"role": "user" if direction == "in" else "assistant", "content": text} for _, direction, text in rows
+    ]
+    answer = _ai().chat.completions.create(model="sandbox", messages=messages)
     text = answer.choices[0].message.content
     response = _http().post(
         f"/v24.0/{account}/messages",

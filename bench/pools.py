@@ -8,13 +8,13 @@ slots are taken.
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
 from measure import (
     Contacts,
     Noise,
-    Stack,
     arguments,
     bench_stack,
     durability,
@@ -24,9 +24,9 @@ from measure import (
     replies,
     report,
     tree,
-    until,
     wait_for_quiet,
 )
+from stack import Stack, until
 
 ACCOUNT = "100"
 WINDOW_SECONDS = 2.0

@@ -16,7 +16,6 @@ from measure import (
     Contacts,
     Noise,
     Plain,
-    Stack,
     arguments,
     bench_stack,
     durability,
@@ -28,6 +27,7 @@ from measure import (
     report,
     wait_for_quiet,
 )
+from stack import Stack
 
 WINDOW_SECONDS = 2.0
 BUSY, CALM = "100", "200"  # accounts of two tenants
@@ -132,13 +132,13 @@ def measure_plain(stack: Stack, options: Any) -> dict[str, Any]:
     """With as many threads as ours, and with Celery's defaults; they wait more than they work, so both at once."""
     pools = {"threads": ("--pool", "threads", "--concurrency", str(options.threads)), "defaults": ()}
     seconds = {"threads": 30.0, "defaults": options.plain_seconds}
-    sides = {}
-    for number, (name, pool) in enumerate(pools.items(), 1):
-        plain = Plain(stack, [PLAIN_ACCOUNTS[name]], number)
+    plains = {name: Plain(stack, [PLAIN_ACCOUNTS[name]], number) for number, name in enumerate(pools, 1)}
+    for name, plain in plains.items():
         plain.start_web()
-        plain.start_workers(*pool)
-        sides[name] = Side(stack, plain.port, PLAIN_ACCOUNTS[name])
-    for side in sides.values():
+        plain.start_workers(*pools[name])
+    sides = {name: Side(stack, plain.port, PLAIN_ACCOUNTS[name]) for name, plain in plains.items()}
+    for name, side in sides.items():
+        plains[name].wait_web()
         side.warm_up()
     progress("plain, idle")
     found: dict[str, Any] = {"idle": sides["threads"].idle(options.plain_samples)}
@@ -149,6 +149,8 @@ def measure_plain(stack: Stack, options: Any) -> dict[str, Any]:
             name: both.submit(side.backlog, options.conversations, seconds[name])
             for name, side in sides.items()
         }
+    for plain in plains.values():
+        plain.kill_workers()
     return found | {f"backlog_{name}": run.result() for name, run in runs.items()}
 
 
@@ -219,7 +221,7 @@ def plot(result: dict[str, Any], file: Path) -> None:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--samples", type=int, default=150)
-    parser.add_argument("--plain-samples", type=int, default=40)
+    parser.add_argument("--plain-samples", type=int, default=30)
     parser.add_argument("--conversations", type=int, default=300)
     parser.add_argument("--threads", type=int, default=100)
     parser.add_argument(

@@ -18,7 +18,7 @@ import redis
 
 from measure import Noise, arguments, goal, percentile, progress, report, wait_for_quiet
 from socialsync_cli.embedded import EmbeddedRedis
-from socialsync_common.batches import ADD_SCRIPT, DEADLINES, Batches
+from socialsync_common.batches import ADD_SCRIPT, DEADLINES, Batches, Claim
 from socialsync_common.contracts import Platform
 
 PLAIN_DEADLINES = "plain:deadlines"
@@ -69,9 +69,13 @@ def summary(times: list[tuple[float, float]]) -> dict[str, Any]:
     }
 
 
+def claim_into(leased: list[tuple[str, str]], claim: Callable[[], Claim]) -> None:
+    leased.extend(claim().leased)
+
+
 def plain_claim(client: redis.Redis) -> int:
-    due = client.zrangebyscore(PLAIN_DEADLINES, "-inf", int(time.time() * 1000))
-    return sum(client.zrem(PLAIN_DEADLINES, name) for name in due)
+    due: Any = client.zrangebyscore(PLAIN_DEADLINES, "-inf", int(time.time() * 1000))
+    return sum(int(client.zrem(PLAIN_DEADLINES, name)) for name in due)
 
 
 def compare(options: Any, client: redis.Redis) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def compare(options: Any, client: redis.Redis) -> dict[str, Any]:
         due = names(options.conversations + 1 + round_ * options.due, options.due)
         add(client, due, 0)
         leased: list[tuple[str, str]] = []
-        ours.append(scripts.time(lambda leased=leased: leased.extend(claim().leased)))
+        ours.append(scripts.time(partial(claim_into, leased, claim)))
         if len(leased) != options.due:
             raise RuntimeError(f"claimed {len(leased)} of {options.due}")
         for name, token in leased:

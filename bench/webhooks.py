@@ -14,7 +14,6 @@ from typing import Any
 
 from measure import (
     Plain,
-    Stack,
     arguments,
     bench_stack,
     durability,
@@ -24,6 +23,7 @@ from measure import (
     run_load,
     wait_for_quiet,
 )
+from stack import Stack
 
 TENANTS = {"100": "Bakery", "200": "Florist"}
 CONTACTS = 5_000
@@ -38,6 +38,7 @@ def compare(options: Any, stack: Stack) -> dict[str, Any]:
     plain = Plain(stack, accounts)
     stack.start_gateway()
     plain.start_web()
+    plain.wait_web()
     settings = {
         "tenants": len(TENANTS), "contacts": CONTACTS, "connections": options.connections, "rounds": options.rounds,
         "gateway_processes": 1, "cores": os.cpu_count(), **durability(stack), "others_cores_before": wait_for_quiet(),

@@ -150,6 +150,8 @@ class Stack:
              "--concurrency", str(concurrency), "--without-gossip", "--without-mingle", "--without-heartbeat",
              "-n", f"{name}@%h"],
         )  # fmt: skip
+        log = self.processes[name].log
+        until(lambda: b" ready." in log.read_bytes(), 30, f"{name} is ready")
 
     def start_beat(self) -> None:
         self.add("beat", ["celery", "-A", "socialsync_scheduler.beat", "beat"])

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import orjson
 import pytest
+
 from stack import Stack, running_stack, until
 
 pytestmark = [pytest.mark.drill, pytest.mark.integration, pytest.mark.timeout(300)]
@@ -69,6 +71,10 @@ def deliver_all(
         return sum(pool.map(some, [deliveries[n::threads] for n in range(threads)]), Counter())
 
 
+def report(figures: dict[str, object]) -> None:
+    sys.stderr.write(json.dumps(figures) + "\n")
+
+
 def replies(stack: Stack) -> dict[str, int]:
     return dict(stack.sandbox("GET", "/sandbox/counts")["contacts"])
 
@@ -100,7 +106,6 @@ def test_a_burst_is_one_reply_two_seconds_after_its_last_message(stack: Stack) -
     contact = "33620000001"
     for n in range(3):
         stack.say("100", contact, f"part {n}")
-        until(lambda: len(stack.query("SELECT 1 FROM messages WHERE text LIKE 'part %%'")) > n, 5, "stored")
     last = time.time()
     [reply] = until(lambda: stack.sent(contact=contact), 10, "the reply")
     assert 1.5 < reply["at"] - last < 3
@@ -122,7 +127,7 @@ def test_flushall_with_five_hundred_unanswered_messages(stack: Stack) -> None:
     flushed = time.monotonic()
     until(lambda: len(replies(stack)) == 500, 30, "500 replies")
     took = time.monotonic() - flushed
-    print(json.dumps({"flushall": 500, "answered_within_seconds": round(took, 1)}))  # noqa: T201
+    report({"flushall": 500, "answered_within_seconds": round(took, 1)})
     assert set(replies(stack).values()) == {1}
     assert took <= 30
 
@@ -153,10 +158,10 @@ def test_a_slow_model_on_every_slot_delays_no_tick(stack: Stack) -> None:
         every=0.01,
     )
     lateness = time.monotonic() - stored - 2
-    print(json.dumps({"claim_lateness_with_all_slots_taken_ms": round(lateness * 1000, 1)}))  # noqa: T201
+    report({"claim_lateness_with_all_slots_taken_ms": round(lateness * 1000, 1)})
     assert lateness < 0.5
-    stack.sandbox("POST", "/sandbox/release")
     stack.sandbox("PUT", "/sandbox/model", json={})
+    stack.sandbox("POST", "/sandbox/release")
     until(lambda: len(replies(stack)) == SLOTS + 5, 60, "all answered after the model came back")
     assert set(replies(stack).values()) == {1}
 
@@ -173,14 +178,12 @@ def test_one_tenants_flood_delays_another_by_one_replys_time_at_most(stack: Stac
     deliver_all(stack, [delivery(stack, "200", "33670000001", "wamid.other.1", "Hello?")], threads=1)
     [reply] = until(lambda: stack.sent(contact="33670000001"), 60, "the other tenant's reply")
     waited = reply["at"] - said - 2.0 - seconds
-    print(
-        json.dumps(
-            {
-                "other_tenant_waited_beyond_its_own_reply_seconds": round(waited, 2),
-                "one_reply_seconds": seconds,
-            }
-        )
-    )  # noqa: T201
+    report(
+        {
+            "other_tenant_waited_beyond_its_own_reply_seconds": round(waited, 2),
+            "one_reply_seconds": seconds,
+        }
+    )
     stack.sandbox("PUT", "/sandbox/model", json={})
     until(lambda: len(replies(stack)) == SLOTS * 8 + 1, 60, "the flood is answered")
     assert waited <= seconds + 0.5

@@ -25,7 +25,7 @@ from stack import Stack, running_stack, until
 
 pytestmark = [pytest.mark.drill, pytest.mark.integration, pytest.mark.timeout(1800)]
 
-ROUNDS = int(os.environ.get("DRILL_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("DRILL_ROUNDS", "4"))
 SETTLE_SECONDS = 240
 
 
@@ -126,8 +126,8 @@ class Drill:
             until(lambda: stack.sandbox("GET", "/sandbox/faults")["held"] > 0, 60, step)
         self.act("worker")
         self.count(f"worker {step}")
-        stack.sandbox("POST", "/sandbox/release")
         stack.sandbox("PUT", "/sandbox/model", json={})
+        stack.sandbox("POST", "/sandbox/release")
         self.revive("worker")
 
     def next_contact(self) -> str:

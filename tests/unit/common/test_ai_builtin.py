@@ -90,6 +90,13 @@ def test_greets_back(greeting: str, language: str) -> None:
     assert answer.endswith(fixed_text("automatic", language))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("thanks", "language"), [("thanks!", "en"), ("Ok great, thank you", "en"), ("Merci beaucoup", "fr")]
+)
+def test_takes_thanks(thanks: str, language: str) -> None:
+    assert ask(thanks).startswith(fixed_text("thanked", language))  # type: ignore[arg-type]
+
+
 def test_a_greeting_with_a_question_is_a_question() -> None:
     assert "6 p.m." in ask("Good morning, when do you open?")
 

@@ -8,6 +8,7 @@ Keys, for a conversation named ``platform:account_id:contact_id``:
 - ``conv:deadlines``: zset, name → when its window ends (Unix ms)
 - ``conv:{name}:opened``: when the burst began, so that the cap holds however long someone types
 - ``conv:leases``: zset, name → when its lease runs out; ``conv:{name}:lease``: hash of the lease's facts
+- ``conv:busy``: hash, account id → its leases, so that one account's flood does not stand before the others
 - ``conv:wake``: channel; a message wakes the scan at once
 
 A lease is *queued* from claim to start, and *started* while a worker renews it. One conversation has one lease
@@ -30,6 +31,10 @@ DEADLINES = "conv:deadlines"
 LEASES = "conv:leases"
 WAKE = "conv:wake"
 LANE_KEY = f"celery:{Lane.INGEST}"
+# kombu keeps a list for each priority; workers empty the plain one, priority 0, first
+CROWDED_PRIORITY = 9
+CROWDED_LANE_KEY = f"{LANE_KEY}\x06\x16{CROWDED_PRIORITY}"
+FAIR_SHARE = 8
 
 QUEUED_LEASE_SECONDS = 10
 STARTED_LEASE_SECONDS = 15
@@ -82,21 +87,22 @@ return added
 """
 )
 
-# ARGV: limit, queued lease ms, queued limit ms, token prefix, name of the work lane's list.
-# Returns name, token pairs, and last the next deadline (or '').
+# ARGV: limit, queued lease ms, queued limit ms, token prefix, the work lane's lists.
+# Returns name, token, leases of its account; and last the next deadline (or '') and the time.
 _CLAIM = (
     _NOW
     + """
-local limit, lease_ms, limit_ms, prefix, lane = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local limit, lease_ms, limit_ms, prefix = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local out, claimed = {}, 0
-local function lease(name)
+local function lease(name, taken)
   claimed = claimed + 1
+  local busy = redis.call('HINCRBY', 'conv:busy', string.match(name, ':(.-):'), taken and 0 or 1)
   local token = prefix .. ':' .. claimed
   redis.call('DEL', 'conv:' .. name .. ':msgs', 'conv:' .. name .. ':opened')
   redis.call('DEL', 'conv:' .. name .. ':lease')
   redis.call('HSET', 'conv:' .. name .. ':lease', 'token', token, 'claimed', now)
   redis.call('ZADD', 'conv:leases', now + lease_ms, name)
-  out[#out + 1] = name; out[#out + 1] = token
+  out[#out + 1] = name; out[#out + 1] = token; out[#out + 1] = busy
 end
 local waiting = nil
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', 'conv:leases', '-inf', now, 'LIMIT', 0, limit)) do
@@ -104,12 +110,12 @@ for _, name in ipairs(redis.call('ZRANGEBYSCORE', 'conv:leases', '-inf', now, 'L
   local lost = true
   if not facts[1] and facts[2] and now - tonumber(facts[2]) < limit_ms then
     -- never started: while work waits in the lane, this batch may be among it
-    if waiting == nil then waiting = redis.call('LLEN', lane) > 0 end
+    if waiting == nil then waiting = redis.call('LLEN', ARGV[5]) + redis.call('LLEN', ARGV[6]) > 0 end
     lost = not waiting
   end
   if lost then
     redis.call('ZREM', 'conv:deadlines', name)
-    lease(name)
+    lease(name, true)
   else
     redis.call('ZADD', 'conv:leases', now + lease_ms, name)
   end
@@ -120,7 +126,7 @@ if claimed < limit then
     if redis.call('ZSCORE', 'conv:leases', name) then
       redis.call('HSET', 'conv:' .. name .. ':lease', 'again', '1')
     else
-      lease(name)
+      lease(name, false)
     end
   end
 end
@@ -164,6 +170,8 @@ local key = 'conv:' .. name .. ':lease'
 local facts = redis.call('HMGET', key, 'token', 'again')
 if facts[1] ~= token then return 0 end
 redis.call('DEL', key); redis.call('ZREM', 'conv:leases', name)
+local account = string.match(name, ':(.-):')
+if redis.call('HINCRBY', 'conv:busy', account, -1) <= 0 then redis.call('HDEL', 'conv:busy', account) end
 if delay < 0 and facts[2] then delay = 0 end
 if delay >= 0 then
   -- a window that is open already is waited for
@@ -193,10 +201,19 @@ class ConversationName:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """Batches claimed in one call: (conversation name, lease token), and the seconds until the next deadline."""
+class Lease:
+    """A claimed conversation. ``crowded``: its account has more than its fair share of leases already."""
 
-    leased: tuple[tuple[str, str], ...]
+    name: str
+    token: str
+    crowded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Batches claimed in one call, and the seconds until the next deadline."""
+
+    leased: tuple[Lease, ...]
     next_in: float | None
 
 
@@ -220,11 +237,14 @@ class Batches:
             QUEUED_LIMIT_SECONDS * 1000,
             token_prefix,
             LANE_KEY,
+            CROWDED_LANE_KEY,
         ]
-        flat = [part.decode() if isinstance(part, bytes) else part for part in self._claim(args=args)]
-        *pairs, deadline, now = flat
+        *flat, deadline, now = [
+            part.decode() if isinstance(part, bytes) else part for part in self._claim(args=args)
+        ]
         next_in = max(0.0, (float(deadline) - float(now)) / 1000) if deadline else None
-        return Claim(tuple(zip(pairs[::2], pairs[1::2], strict=True)), next_in)
+        rows = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+        return Claim(tuple(Lease(name, token, int(busy) > FAIR_SHARE) for name, token, busy in rows), next_in)
 
     def start(self, name: str, token: str) -> bool:
         """Take up a claimed batch. False: the lease is another's by now, or this task runs a second time."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from uuid import UUID
 
@@ -40,21 +39,27 @@ class TokenCipher:
             return key.decrypt(
                 rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], tenant_id.bytes + account_id.bytes
             ).decode()
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: cut off within the nonce
             raise PermanentError(
                 f"account {account_id}: its token does not decrypt: reconnect the account"
             ) from None
 
 
 def _parse(text: str) -> dict[str, AESGCM]:
-    keys = {}
+    keys: dict[str, AESGCM] = {}
     for position, pair in enumerate(text.split(","), start=1):
         key_id, _, encoded = pair.strip().partition(":")
         try:
             key = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
+        except ValueError:
             key = b""
-        if not key_id or len(key) != 32:
-            raise ConfigError(f"TOKEN_ENCRYPTION_KEYS: entry {position} must read id:base64 of 32 bytes")
+        if not key_id or not key_id.isascii() or len(key) != 32:
+            raise ConfigError(
+                f"TOKEN_ENCRYPTION_KEYS: entry {position} must read id:base64 of 32 bytes, the id in ASCII"
+            )
+        if key_id in keys:
+            raise ConfigError(
+                f"TOKEN_ENCRYPTION_KEYS: entry {position} repeats an id: a new key needs a new one"
+            )
         keys[key_id] = AESGCM(key)
     return keys

@@ -9,7 +9,7 @@ import hashlib
 import os
 import sys
 from importlib import resources
-from typing import Literal, cast
+from typing import Literal
 
 import psycopg
 from psycopg import sql
@@ -79,6 +79,13 @@ def _admit(connection: psycopg.Connection, user: str, password: str | None) -> N
     connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(SERVICE_ROLE), sql.Identifier(user)))
 
 
+def _read_url(variable: str, url: str) -> dict[str, str]:
+    try:
+        return {name: str(value) for name, value in conninfo_to_dict(url).items()}
+    except psycopg.ProgrammingError:  # its message repeats the URL, password and all
+        raise ConfigError(f"{variable}: is no postgresql:// URL") from None
+
+
 def main() -> None:
     """``python -m socialsync_common.migrate``: the owner comes from MIGRATION_DATABASE_URL, the role to admit
     from DATABASE_URL."""
@@ -86,10 +93,9 @@ def main() -> None:
         owner_url = os.environ.get("MIGRATION_DATABASE_URL")
         if not owner_url:
             raise ConfigError("MIGRATION_DATABASE_URL: is not set (the URL of the database's owner)")
-        service = conninfo_to_dict(os.environ.get("DATABASE_URL", ""))
-        for name in migrate(
-            owner_url, cast("str | None", service.get("user")), cast("str | None", service.get("password"))
-        ):
+        _read_url("MIGRATION_DATABASE_URL", owner_url)
+        service = _read_url("DATABASE_URL", os.environ.get("DATABASE_URL", ""))
+        for name in migrate(owner_url, service.get("user"), service.get("password")):
             sys.stdout.write(f"applied {name}\n")
     except ConfigError as error:
         exit_on_config_error(error)

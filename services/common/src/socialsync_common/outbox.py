@@ -16,7 +16,6 @@ import orjson
 
 from socialsync_common.db import Connection
 
-SEND_LEASE_SECONDS = 90
 RECONCILE_SECONDS = 60
 
 # Rows {send, mid}: the platform has it. Runs in the worker after the call, and in the gateway when a webhook
@@ -120,14 +119,14 @@ def next_send(connection: Connection, conversation_id: UUID) -> Send | None:
     return Send(**row)
 
 
-def mark_sending(connection: Connection, send: Send) -> None:
-    """Committed before the call. A crash from here on leaves a lease that runs out into ``unknown``."""
+def mark_sending(connection: Connection, send: Send, lease_seconds: float) -> None:
+    """Committed before the call, which takes less than the lease. A crash from here on leaves a lease that runs out into ``unknown``."""
     connection.execute(
         """
         UPDATE outbox SET status = 'sending', attempt = attempt + 1, updated_at = now(),
                due_at = now() + make_interval(secs => %s) WHERE id = %s
         """,
-        (SEND_LEASE_SECONDS, send.id),
+        (lease_seconds, send.id),
     )
 
 

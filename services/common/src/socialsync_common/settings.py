@@ -10,14 +10,19 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from pydantic import (
     AfterValidator,
     AnyHttpUrl,
-    BeforeValidator,
     Field,
     SecretStr,
     UrlConstraints,
     ValidationError,
 )
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 from socialsync_common.errors import ConfigError
 
@@ -36,10 +41,8 @@ class _FileOrEnvSource(EnvSettingsSource):
             return Path(path).read_text(encoding="utf-8").strip(), key, is_complex
         except OSError as error:
             raise ConfigError(f"{field_name.upper()}_FILE: cannot read {path}: {error.strerror}") from None
-
-
-def _empty_is_absent(value: Any) -> Any:
-    return None if value == "" else value
+        except UnicodeDecodeError:
+            raise ConfigError(f"{field_name.upper()}_FILE: {path} is no UTF-8 text") from None
 
 
 def _is_redis_url(url: SecretStr) -> SecretStr:
@@ -49,13 +52,14 @@ def _is_redis_url(url: SecretStr) -> SecretStr:
 
 
 HttpUrl = Annotated[AnyHttpUrl, UrlConstraints(allowed_schemes=["http", "https"])]
-OptionalHttpUrl = Annotated[HttpUrl | None, BeforeValidator(_empty_is_absent)]
 
 
 class Settings(BaseSettings):
-    """Base of every settings class. Fields are upper-cased into environment names."""
+    """Base of every settings class. Fields are upper-cased into environment names; an empty one is not set."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -115,7 +119,7 @@ class GraphSettings(Settings):
     """Where Meta's Graph API is. ``meta_graph_url`` points every platform at a stand-in."""
 
     meta_graph_version: str = Field(default="v24.0", pattern=r"^v\d+\.\d+$")
-    meta_graph_url: OptionalHttpUrl = None
+    meta_graph_url: HttpUrl | None = None
     meta_app_secret: SecretStr | None = None
     graph_timeout_seconds: float = Field(default=20.0, gt=0, le=120)
 
@@ -123,7 +127,7 @@ class GraphSettings(Settings):
 class AISettings(Settings):
     """Any OpenAI-compatible server. Without ``ai_base_url`` the built-in responder answers."""
 
-    ai_base_url: OptionalHttpUrl = None
+    ai_base_url: HttpUrl | None = None
     ai_api_key: SecretStr | None = None
     ai_model: str | None = None
     ai_vision_model: str | None = None
@@ -138,6 +142,7 @@ class EncryptionSettings(Settings):
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
+_PLAIN_WORDS = {"missing": "is not set", "too_short": "is empty"}
 
 
 def load(settings: type[SettingsT]) -> SettingsT:
@@ -148,6 +153,10 @@ def load(settings: type[SettingsT]) -> SettingsT:
     """
     try:
         return settings()
+    except SettingsError as error:
+        if isinstance(error.__cause__, ConfigError):
+            raise error.__cause__ from None
+        raise
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc']).upper()}: {_explain(fault['type'], fault['msg'])}"
@@ -157,7 +166,10 @@ def load(settings: type[SettingsT]) -> SettingsT:
 
 
 def _explain(kind: str, message: str) -> str:
-    return "is not set" if kind == "missing" else message[:1].lower() + message[1:]
+    if kind in _PLAIN_WORDS:
+        return _PLAIN_WORDS[kind]
+    message = message.removeprefix("Value error, ")
+    return message if message.startswith("URL") else message[:1].lower() + message[1:]
 
 
 def exit_on_config_error(error: ConfigError) -> NoReturn:

@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 DEFAULT_RETRY_SECONDS = 10.0
 MAX_ATTEMPTS = 8
+LEASE_MARGIN_SECONDS = 15.0
 
 
 def deliver_conversation(runtime: Runtime, conversation_id: str) -> int:
@@ -56,7 +57,7 @@ def claim_send(connection: Connection, runtime: Runtime, conversation_id: UUID) 
         if account.status != "active":
             outbox.record_failed(connection, send.id, "the account must be reconnected first")
             continue
-        outbox.mark_sending(connection, send)
+        outbox.mark_sending(connection, send, runtime.graph.send_seconds + LEASE_MARGIN_SECONDS)
         return send, account, conversation.recipient
     return None
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from celery import Celery
 
-from socialsync_common.batches import Batches
+from socialsync_common.batches import CROWDED_PRIORITY, Batches, Lease
 from socialsync_common.contracts import Lane, TaskName
 
 SLOT_SECONDS = 0.5
@@ -39,14 +39,15 @@ def scan_batches(
             batches.wait(left if claim.next_in is None else min(left, claim.next_in))
 
 
-def _fan_out(app: Celery, leased: tuple[tuple[str, str], ...]) -> None:
+def _fan_out(app: Celery, leased: tuple[Lease, ...]) -> None:
     if not leased:
         return
     with app.producer_pool.acquire(block=True) as producer:
-        for name, token in leased:
+        for lease in leased:
             app.send_task(
                 TaskName.PROCESS_BATCH,
-                kwargs={"name": name, "token": token},
+                kwargs={"name": lease.name, "token": lease.token},
                 queue=Lane.INGEST,
+                priority=CROWDED_PRIORITY if lease.crowded else 0,
                 producer=producer,
             )

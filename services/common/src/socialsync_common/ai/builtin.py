@@ -26,6 +26,9 @@ _STOP = words(
 _GREETINGS = words(
     "hello hi hey good morning afternoon evening day there all bonjour bonsoir salut coucou bonne journee soiree a tous"
 )
+_THANKS = words(
+    "thanks thank you thx very much so a lot ok great perfect super merci beaucoup bien d accord parfait"
+)
 # said to an assistant about its manners, not to a customer
 _FOR_ASSISTANTS = re.compile(
     r"(?:you are an? |you re an? |act as |be (?:polite|kind|friendly|brief|short|nice|helpful)\b|answer |reply "
@@ -49,19 +52,19 @@ class BuiltinResponder:
     def reply(self, request: ReplyRequest) -> Reply:
         question = request.question
         language = detect_language(question)
-        found = [] if _is_greeting(question) else _best_lines(_lines(request.instructions), question)
-        if not found and not _is_greeting(question):
+        said = set(fold(question).split())
+        if said and said <= _GREETINGS:
+            answer = fixed_text("greeting", language)
+        elif said & _THANKS and said <= _THANKS | _GREETINGS:
+            answer = fixed_text("thanked", language)
+        else:
+            answer = "\n".join(_best_lines(_lines(request.instructions), question))
+        if not answer:
             return Reply(text=fixed_text("not_known", language), model=self.name)
-        answer = "\n".join(found) or fixed_text("greeting", language)
         return Reply(text=f"{answer}\n\n{fixed_text('automatic', language)}", model=self.name)
 
     def transcribe(self, audio: bytes, mime_type: str) -> str:  # noqa: ARG002
         raise PermanentError("no voice notes are heard: AI_BASE_URL is not set")
-
-
-def _is_greeting(question: str) -> bool:
-    said = set(fold(question).split())
-    return bool(said) and said <= _GREETINGS
 
 
 def _lines(instructions: str) -> list[str]:
@@ -110,7 +113,7 @@ _RELATED = tuple(
         "open opening opened close closing closed hours time ouvert ouverte ouvrez ouvrir ouverture ferme fermee fermez fermer fermeture horaires heures",
         "price cost much pay rate prix tarif coute coutent combien euro eur",
         "deliver delivery delivered ship shipping livrer livrez livraison livree",
-        "address street find located location adresse rue trouve trouvez situe situee",
+        "address street road lane avenue find located location adresse rue trouve trouvez situe situee",
         "book booking reserve reservation table reserver reservez",
         "phone call telephone appeler appelez",
         "mail email courriel",

@@ -13,6 +13,7 @@ TextName = Literal[
     "nothing_to_say",
     "not_known",
     "greeting",
+    "thanked",
     "automatic",
 ]
 
@@ -44,6 +45,10 @@ _TEXTS: dict[TextName, dict[Language, str]] = {
     "greeting": {
         "en": "Hello! How can we help you?",
         "fr": "Bonjour ! Comment pouvons-nous vous aider ?",
+    },
+    "thanked": {
+        "en": "You are welcome!",
+        "fr": "Avec plaisir !",
     },
     "automatic": {
         "en": '(Automatic reply. Write "person" to reach someone of our team.)',

@@ -60,6 +60,8 @@ class GraphClient:
         self.stand_in_url = str(settings.meta_graph_url).rstrip("/") if settings.meta_graph_url else None
         """META_GRAPH_URL without a last slash, where it is set."""
         timeout = httpx.Timeout(settings.graph_timeout_seconds, connect=_CONNECT_SECONDS)
+        self.send_seconds = 3 * settings.graph_timeout_seconds + _CONNECT_SECONDS
+        """The longest that one send may take: waiting for a connection, connecting, writing, reading."""
         limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
         self.http = http or httpx.Client(timeout=timeout, limits=limits, follow_redirects=False)
 
