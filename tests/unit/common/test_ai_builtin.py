@@ -123,9 +123,9 @@ def test_hears_nothing() -> None:
 
 def test_create_responder() -> None:
     assert create_responder(AISettings()).name == "built-in"
-    assert create_responder(AISettings(ai_base_url="http://localhost:1/v1", ai_model="small")).name == "small"  # type: ignore[arg-type]
+    assert create_responder(AISettings(ai_base_url="http://localhost:1/v1", ai_model="small")).name == "small"
     with pytest.raises(ConfigError, match="AI_MODEL"):
-        create_responder(AISettings(ai_base_url="http://localhost:1/v1"))  # type: ignore[arg-type]
+        create_responder(AISettings(ai_base_url="http://localhost:1/v1"))
 
 
 @pytest.mark.parametrize("language", ["en", "fr"])

@@ -19,7 +19,7 @@ KEY_A, KEY_B = (base64.b64encode(letter * 32).decode() for letter in (b"a", b"b"
 
 
 def cipher(keys: str) -> TokenCipher:
-    return TokenCipher(EncryptionSettings(token_encryption_keys=keys))  # type: ignore[arg-type]
+    return TokenCipher(EncryptionSettings(token_encryption_keys=keys))
 
 
 ONE = cipher(f"k1:{KEY_A}")

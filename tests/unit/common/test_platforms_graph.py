@@ -299,7 +299,7 @@ def graph_at() -> Iterator[Callable[..., GraphClient]]:
     clients: list[GraphClient] = []
 
     def build(url: str, seconds: float = 5.0, http: httpx.Client | None = None) -> GraphClient:
-        settings = GraphSettings(meta_graph_url=url, graph_timeout_seconds=seconds)  # type: ignore[arg-type]
+        settings = GraphSettings(meta_graph_url=url, graph_timeout_seconds=seconds)
         clients.append(GraphClient(settings, http))
         return clients[-1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -53,7 +54,7 @@ class Meta:
 
 
 @pytest.fixture
-def dns(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[str]]]:
+def dns(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """Names and their addresses; any other name is public."""
     names: dict[str, list[str]] = {}
 
@@ -71,7 +72,7 @@ def fetch(
     meta: Handler, platform: Platform = WHATSAPP, stand_in: str | None = None, **attachment: Any
 ) -> Media:
     http = httpx.Client(transport=httpx.MockTransport(meta), follow_redirects=True)
-    graph = GraphClient(GraphSettings(meta_graph_url=stand_in), http)  # type: ignore[arg-type]
+    graph = GraphClient(GraphSettings(meta_graph_url=stand_in), http)
     return fetch_media(graph, platform, "EAAG-token", attachment)
 
 
@@ -328,7 +329,7 @@ def test_too_large(dns: dict[str, list[str]]) -> None:
 
 def test_too_slow(dns: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(media.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
 
     def drips() -> Iterator[bytes]:
         nonlocal now

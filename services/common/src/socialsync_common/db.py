@@ -68,9 +68,12 @@ class Database:
             raise ConfigError(BYPASS_FAULT)
 
     @contextmanager
-    def transaction(self, *tenants: UUID) -> Iterator[Connection]:
-        """One transaction that sees ``tenants`` only; none named: only the functions that return ids."""
-        with self._pool.connection() as connection:
+    def transaction(self, *tenants: UUID, wait_seconds: float | None = None) -> Iterator[Connection]:
+        """One transaction that sees ``tenants`` only; none named: only the functions that return ids.
+
+        Raises psycopg_pool.PoolTimeout after ``wait_seconds`` (or the pool's time) without a connection.
+        """
+        with self._pool.connection(timeout=wait_seconds) as connection:
             if tenants:
                 connection.execute(SCOPE, (tenant_scope(tenants),))
             yield connection

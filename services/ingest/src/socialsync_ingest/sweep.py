@@ -20,6 +20,8 @@ UNANSWERED_SECONDS = 3.0
 PAGE = 1000
 SENDS = 1000
 _FIRST = UUID(int=0)
+# the sweep shares its slot with the scan, and comes again in ten seconds: it must not wait for Postgres
+WAIT_SECONDS = 1.0
 
 
 def sweep(runtime: Runtime, app: Celery) -> dict[str, int]:
@@ -33,7 +35,7 @@ def sweep(runtime: Runtime, app: Celery) -> dict[str, int]:
 def _sweep_conversations(runtime: Runtime) -> int:
     due, after = 0, _FIRST
     while True:
-        with runtime.database.transaction() as connection:
+        with runtime.database.transaction(wait_seconds=WAIT_SECONDS) as connection:
             rows = repository.unanswered(connection, UNANSWERED_SECONDS, after, PAGE)
         names = [
             str(ConversationName(Platform(row["platform"]), row["account_id"], row["contact_id"]))
@@ -47,14 +49,14 @@ def _sweep_conversations(runtime: Runtime) -> int:
 
 def _sweep_sends(runtime: Runtime, app: Celery) -> dict[str, int]:
     counts = {"resumed": 0, "unknown": 0, "to_person": 0}
-    with runtime.database.transaction() as connection:
+    with runtime.database.transaction(wait_seconds=WAIT_SECONDS) as connection:
         rows = repository.open_sends(connection, SENDS)
     for row in rows:
-        with runtime.database.transaction() as connection:
+        with runtime.database.transaction(wait_seconds=WAIT_SECONDS) as connection:
             tenant = repository.tenant_of_send(connection, row["send_id"])
         if tenant is None:
             continue
-        with runtime.database.transaction(tenant) as connection:
+        with runtime.database.transaction(tenant, wait_seconds=WAIT_SECONDS) as connection:
             if row["status"] == "sending":
                 counts["unknown"] += outbox.expire_lease(connection, row["send_id"])
                 continue

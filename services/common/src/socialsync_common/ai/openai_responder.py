@@ -14,7 +14,7 @@ from socialsync_common.ai.texts import fixed_text
 from socialsync_common.errors import ConfigError, PermanentError, SocialSyncError, TransientError
 from socialsync_common.settings import AISettings
 
-_RETRIES_IN_CLIENT = 1
+_RETRIES_IN_CLIENT = 0
 _CONNECT_SECONDS = 5.0
 _RETRY_SECONDS_AT_MOST = 3600.0
 _SETTINGS_AT_FAULT = {
