@@ -42,7 +42,7 @@ _PERSON_EN = (
     r"|team member|member of (?:the |your )?(?:staff|team))"
 )
 _PERSON_FR = (
-    r"(?:quelqu un|quelquun|qqn|qqun|kelkun|personne|persone|humain|humaine|etre humain|conseiller|conseillere|agent|operateur|operatrice|responsable|superieur"
+    r"(?:quelqu un|quelquun|qqn|qqun|kelkun|personne|persone|humain|humaine|etre humain|conseiller|conseillere|agent|operateur|operatrice|responsable|superieur|direction"
     r"|gerant|gerante|patron|patronne|proprietaire|technicien|technicienne|commercial|vendeur|vendeuse|employe|employee|collegue|membre de (?:votre|l) equipe|votre equipe"
     r"|service client|service clients|sav)s?"
 )
@@ -64,7 +64,7 @@ _ASKS = tuple(
     for pattern in (
         # to speak to …, to be put through to …
         rf"\b(?:speak|talk|chat|in (?:touch|contact)|connected|transferred) (?:\w+ ){{0,2}}?(?:to|with) {_OTHERS}{{0,3}}?{_PERSON_EN}\b",
-        rf"\b(?:reach|contact) {_A_EN}(?:person|human being|human|someone|somebody|agent|representative|manager)\b",
+        rf"\b(?:reach|contact) {_A_EN}(?:person|human being|human|someone|somebody|agent|representative|manager|your team|team)\b",
         rf"\b(?:connect|transfer|forward|redirect|pass|put|hand|refer|escalate)(?: (?:me|this|us))?(?: (?:through|over|on))? (?:to|with) {_OTHERS}{{0,3}}?{_PERSON_EN}\b",
         rf"\bput {_A_EN}{_PERSON_EN} (?:on|through)\b",
         r"\b(?:any|a) (?:human|humans|person|real person) (?:around|available|there|here|reading|online)\b",
@@ -87,6 +87,9 @@ _ASKS = tuple(
         rf"\b(?:can|could|would|please|have|let|need|want) {_OTHERS}{{0,2}}?{_PERSON_EN} (?:to )?(?:take over|look (?:at|into) (?:this|it|my))\b",
         rf"\bprefer (?:speaking|talking|chatting) (?:to|with) {_A_EN}{_PERSON_EN}\b",
         rf"\b(?:appreciate|like|want|need) an? (?:call|answer|reply|response) (?:back )?from {_A_EN}{_PERSON_EN}\b",
+        rf"\b(?:let|have) {_A_EN}{_PERSON_EN} (?:answer|reply|respond|handle|take)\b",
+        rf"\b(?:called|contacted) (?:back )?by {_A_EN}{_PERSON_EN}\b",
+        rf"\b{_PERSON_EN} (?:please )?(?:talk|speak|write) to me\b|\b{_PERSON_EN} available to (?:talk|chat|speak|help|answer)\b",
         r"\bcall me back\b",
         rf"\b(?<!did you )(?:call|phone|ring) me(?: back)?(?: (?:{_POLITE}|on|at|today|tomorrow|this|asap|later|when|about)\b|$)",
         r"\b(?:want|need|like|get|have|request) (?:an? )?(?:callback|call back)\b",
@@ -103,20 +106,22 @@ _ASKS = tuple(
         rf"\b{_PERSON_FR} (?:\w+ ){{0,3}}?prendre (?:le relais|la suite)\b",
         rf"\b(?:transferer|transferez|rediriger|redirigez|diriger|orienter) (?:\w+ )?vers {_A_FR}{_PERSON_FR}\b",
         rf"\b(?:reponse|rappel|appel) (?:d|de) {_A_FR}(?:humain|humaine|vraie personne|conseiller|conseillere|responsable)\b",
+        rf"\bintervenir {_A_FR}(?:humain|humaine|conseiller|conseillere|responsable|personne)\b",
+        r"\b(?:humain|conseiller|conseillere|agent|responsable) (?:est il|est elle|serait il|disponible|est disponible)\b",
         rf"\bmettez moi {_A_FR}{_PERSON_FR} (?:au telephone|au bout du fil|en ligne)\b",
         rf"\b(?:me mettre|mettez moi) en (?:relation|contact)(?: {_POLITE})*$",
         rf"\b(?:joindre|contacter) {_A_FR}{_PERSON_FR}\b",
-        rf"\bavoir {_A_FR}(?:quelqu un|humain|conseiller|conseillere|responsable)(?: (?:au telephone|au bout du fil|en ligne|en direct|svp|de votre equipe)\b|$)",
+        rf"\bavoir {_A_FR}(?:quelqu un|humain|conseiller|conseillere|responsable)(?: (?:au telephone|au bout du fil|en ligne|en direct|svp|de (?:votre|l) equipe)\b|$)",
         rf"\b(?:veux|voudrais|souhaite|souhaiterais|prefere|prefererais|demande|aimerais|faut) (?:un |une |le |la )?(?:vrai |vraie )?(?:humain|humaine|conseiller|conseillere|agent|operateur|quelqu un|qqn|responsable|personne)(?: {_POLITE}| (?:au telephone|en ligne|en direct|qui (?:me|m|sait|peut)|humaine|reelle)\b|$)",
         r"\b(?:vrai|vraie) (?:personne|humain|etre humain|conseiller|conseillere|agent)\b",
         rf"\b{_PERSON_FR} (?:\w+ ){{0,3}}?(?<!doit )(?<!devait )(?<!va )(?:me |m )(?:repondre|aider|rappeler|contacter)\b",
         rf"\b(?:qu|que) {_OTHERS}{{0,2}}?{_PERSON_FR} (?:\w+ ){{0,3}}?(?:me |m )(?:reponde|aide|rappelle|contacte)\b",
         r"\bquelqu un de (?:reel|vrai|humain)\b",
-        rf"\b(?:appelez|telephonez) moi(?: {_POLITE})*$",
+        rf"\b(?:appelez|telephonez|contactez|recontactez) moi(?: {_POLITE})*(?: (?:au|des|quand|demain|plus|vite|a)\b|$)",
         r"\bme faire (?:rappeler|appeler|contacter)\b",
         r"\b(?:pouvez|pourriez|peux|peut|pourrait)(?: (?:vous|tu|on|il))? m appeler\b",
         r"\b(?:merci de|priere de|veuillez) (?:bien vouloir )?(?:me rappeler|m appeler|me contacter)(?: (?:au|des|quand|demain|svp|s il|plus|vite|a)\b|$)",
-        r"\b(?:qu on|que vous|que quelqu un|que l on) (?:me |m )(?:rappelle|rappeliez|contacte|reponde)\b",
+        r"\b(?:qu on|que vous|que quelqu un|que l on) (?:me |m )(?:rappelle|rappeliez|appelle|contacte|recontacte|reponde)\b",
         r"\b(?:etre|etes) (?:rappele|rappelee|contacte|contactee|recontacte)\b",
         r"\b(?:rappelez moi|rappelle moi)(?: (?:au|des|quand|demain|svp|s il|stp|plus|merci|vite|a)\b|$)",
         r"\b(?:pouvez|pourriez|peux|peut|pourrait)(?: (?:vous|tu|on|il))? me rappeler(?: (?:au|des|quand|demain|svp|s il|stp|plus|merci|vite|a)\b|$)",
@@ -130,9 +135,9 @@ _NOT_MEANT = tuple(
     re.compile(pattern)
     for pattern in (
         # no need of a person
-        rf"\b(?:don t|do not|no|didn t|not|(?:do|if) (?:i|we)) (?:need|want|have) to (?:speak|talk|chat) (?:to|with) {_A_EN}{_PERSON_EN}\b",
+        rf"\b(?:don t|do not|no|didn t|not|(?:do|if) (?:i|we)) (?:(?:need|want|have) to )?(?:speak|talk|chat) (?:to|with) {_A_EN}{_PERSON_EN}\b",
         rf"\bno need (?:to (?:speak|talk) (?:to|with)|for) {_A_EN}{_PERSON_EN}\b",
-        rf"\b(?:don t|do not|didn t) (?:need|want) {_A_EN}{_PERSON_EN}\b",
+        rf"\b(?:don t|do not|didn t|do you) (?:need|want) {_A_EN}{_PERSON_EN}\b",
         rf"\b(?:pas|plus) besoin (?:de |d )?(?:parler )?{_A_FR}{_PERSON_FR}\b",
         rf"\b(?:dois je|est ce que je dois|faut il) (?:parler|contacter|appeler|joindre) {_A_FR}{_PERSON_FR}\b",
         rf"\b(?:inutile|pas la peine) (?:de |d )?(?:me |m )?(?:parler|passer|transferer) {_A_FR}{_PERSON_FR}\b",
