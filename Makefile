@@ -48,9 +48,14 @@ test-drills: setup ## Kill processes and count what arrives, a few rounds
 drill: setup ## The same for longer (ROUNDS=20), with what happens on screen
 	DRILL_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/drills -s $(ARGS)
 
+BENCHES := webhooks reply_latency scan pools
+
 .PHONY: bench
-bench: setup ## Measure the webhook path under load
-	$(BIN)/python bench/run.py $(ARGS)
+bench: $(BENCHES:%=bench-%) ## All benches, one JSON line each; each compares with the plain design where there is one
+
+.PHONY: bench-webhooks bench-reply_latency bench-scan bench-pools
+bench-webhooks bench-reply_latency bench-scan bench-pools: bench-%: setup
+	@$(BIN)/python bench/$*.py $(ARGS)
 
 ##@ Code
 

@@ -18,7 +18,7 @@ import redis
 
 from measure import Noise, arguments, goal, percentile, progress, report, wait_for_quiet
 from socialsync_cli.embedded import EmbeddedRedis
-from socialsync_common.batches import ADD_SCRIPT, DEADLINES, Batches, Claim
+from socialsync_common.batches import ADD_SCRIPT, DEADLINES, Batches, Claim, Lease
 from socialsync_common.contracts import Platform
 
 PLAIN_DEADLINES = "plain:deadlines"
@@ -69,7 +69,7 @@ def summary(times: list[tuple[float, float]]) -> dict[str, Any]:
     }
 
 
-def claim_into(leased: list[tuple[str, str]], claim: Callable[[], Claim]) -> None:
+def claim_into(leased: list[Lease], claim: Callable[[], Claim]) -> None:
     leased.extend(claim().leased)
 
 
@@ -97,12 +97,12 @@ def compare(options: Any, client: redis.Redis) -> dict[str, Any]:
     for round_ in range(options.rounds):
         due = names(options.conversations + 1 + round_ * options.due, options.due)
         add(client, due, 0)
-        leased: list[tuple[str, str]] = []
+        leased: list[Lease] = []
         ours.append(scripts.time(partial(claim_into, leased, claim)))
         if len(leased) != options.due:
             raise RuntimeError(f"claimed {len(leased)} of {options.due}")
-        for name, token in leased:
-            batches.finish(name, token)
+        for lease in leased:
+            batches.finish(lease.name, lease.token)
         client.zadd(PLAIN_DEADLINES, dict.fromkeys(due, int(time.time() * 1000)))
         theirs.append(commands.time(lambda: plain_claim(client)))
     due_ours = summary(ours)

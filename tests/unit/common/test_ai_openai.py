@@ -23,6 +23,11 @@ from socialsync_common.settings import AISettings
 PNG = b"\x89PNG-picture"
 
 
+class ManyAtOnce(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # with the usual 5, a hundred connections at once wait for SYN to be sent again
+
+
 class ModelServer:
     """Answers every call alike: ``status``, ``body`` and ``headers``; ``calls`` are the parsed requests."""
 
@@ -52,8 +57,7 @@ class ModelServer:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 pass
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
+        self._http = ManyAtOnce(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._http.server_port}/v1"
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,6 +27,7 @@ SCOPED = Identity(IdentityKind.SCOPED_ID, "7700")
 TEXT = OutgoingText(Platform.WHATSAPP, "1055", "EAAG-token", PHONE, "Hello é 👋", "send-1")
 DIRECT = replace(TEXT, platform=Platform.INSTAGRAM, account_id="1784", recipient=SCOPED)
 WHATSAPP_OK = {"messaging_product": "whatsapp", "messages": [{"id": "wamid.1", "message_status": "accepted"}]}
+RECORDED = Path(__file__).parents[4] / "shared" / "payloads" / "resp_wa_send_ok.json"
 DIRECT_OK = {"recipient_id": "7700", "message_id": "mid.1"}
 
 
@@ -70,6 +72,12 @@ def test_whatsapp_by_phone_number() -> None:
             "biz_opaque_callback_data": "send-1",
         }
     ]
+
+
+@pytest.mark.skipif(not RECORDED.is_file(), reason="no recorded answers beside the repository")
+def test_a_recorded_answer_gives_the_message_id() -> None:
+    answer = json.loads(RECORDED.read_text(encoding="utf-8"))["body"]
+    assert client(Wire(answer=answer)).send_text(TEXT) == answer["messages"][0]["id"]
 
 
 @pytest.mark.parametrize("kind", [IdentityKind.USER_ID, IdentityKind.PARENT_USER_ID])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 from datetime import timedelta
 
@@ -107,6 +108,15 @@ def test_what_is_cut_is_said_to_be_cut() -> None:
     assert parts[-1].endswith("word…")
     assert not any(part.endswith("…") for part in parts[:-1])
     assert split_text(Platform.MESSENGER, "x" * 20_000)[-1] == "x" * 2000
+
+
+@pytest.mark.parametrize("platform", Platform)
+def test_a_hundred_thousand_characters_are_split_at_once(platform: Platform) -> None:
+    started = time.perf_counter()
+    for piece in ("x", "\n", "word ", "a. ", "\n \t x", "e\u0301", "\u0301", "\u200d", "🇫🇷", FAMILY, "。"):
+        parts = split_text(platform, (piece * 100_000)[:100_000])
+        assert all(size(platform, part) <= LIMITS[platform] for part in parts)
+    assert time.perf_counter() - started < 2
 
 
 def test_half_a_surrogate_pair_is_no_fault() -> None:

@@ -65,9 +65,10 @@ def _transport_options(service: str) -> dict[str, Any]:
         "unacked_key": f"unacked:{service}",
         "unacked_index_key": f"unacked_index:{service}",
         "unacked_mutex_key": f"unacked_mutex:{service}",
-        "socket_timeout": 30,
+        # after a lost connection the control channel may read a silent socket until this runs out, and the
+        # worker fetches nothing meanwhile; above kombu's blocking pop, which returns every second
+        "socket_timeout": 5,
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
         "health_check_interval": 15,
-        "retry_on_timeout": True,
     }

@@ -17,6 +17,9 @@ from socialsync_common.settings import DatabaseSettings
 Row = dict[str, Any]
 Connection = psycopg.Connection[Row]
 
+# attempts to connect again wait twice as long each time: after this, the next request starts afresh
+RECONNECT_SECONDS = 5.0
+
 SCOPE = "SELECT set_config('app.tenants', %s, true)"
 ROLE_CHECK = "SELECT rolsuper OR rolbypassrls AS bypasses FROM pg_roles WHERE rolname = current_user"
 BYPASS_FAULT = (
@@ -50,6 +53,7 @@ class Database:
             min_size=1,
             max_size=settings.database_pool_size,
             timeout=30,
+            reconnect_timeout=RECONNECT_SECONDS,
             check=ConnectionPool.check_connection,
             open=False,
         )

@@ -9,7 +9,15 @@ from uuid import UUID
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from socialsync_common.db import BYPASS_FAULT, ROLE_CHECK, SCOPE, Row, connect_options, tenant_scope
+from socialsync_common.db import (
+    BYPASS_FAULT,
+    RECONNECT_SECONDS,
+    ROLE_CHECK,
+    SCOPE,
+    Row,
+    connect_options,
+    tenant_scope,
+)
 from socialsync_common.errors import ConfigError
 from socialsync_common.settings import DatabaseSettings
 
@@ -28,6 +36,7 @@ class Database:
             min_size=2,
             max_size=settings.database_pool_size,
             timeout=5,
+            reconnect_timeout=RECONNECT_SECONDS,
             open=False,
         )
 
