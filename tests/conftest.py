@@ -20,7 +20,7 @@ from socialsync_common.contracts import Platform
 from socialsync_common.crypto import TokenCipher
 from socialsync_common.migrate import migrate
 from socialsync_common.settings import EncryptionSettings
-from support import TEST_SECRETS, Databases, Tenant
+from support import TEST_SECRETS, Databases, Tenant, server_folder
 
 TEMPLATE = "socialsync_template"
 SERVICE_USER = "socialsync"
@@ -60,10 +60,12 @@ def no_sockets_in_unit_tests(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def postgres() -> Iterator[EmbeddedPostgres]:
     """One server a session. Durability is for drills, which start their own."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), {"fsync": "off", "max_connections": "200"})
-    with server:
+    with (
+        server_folder() as folder,
+        EmbeddedPostgres(folder, {"fsync": "off", "max_connections": "200"}) as server,
+    ):
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {TEMPLATE}")
         migrate(server.url_of(TEMPLATE), SERVICE_USER, SERVICE_USER)
@@ -71,8 +73,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 
 
 @pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis(tmp_path_factory.mktemp("redis")) as server:
+def redis_server() -> Iterator[EmbeddedRedis]:
+    with server_folder() as folder, EmbeddedRedis(folder) as server:
         yield server
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import tempfile
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -70,6 +72,13 @@ async def running(app: Any) -> AsyncIterator[Any]:
         await inbox.put({"type": "lifespan.shutdown"})
         await asyncio.wait_for(outbox.get(), 30)
         await task
+
+
+@contextmanager
+def server_folder() -> Iterator[Path]:
+    """A folder for a server that runs as another user: pytest closes its own to everybody else."""
+    with tempfile.TemporaryDirectory(prefix="socialsync-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = 5.0) -> Any:

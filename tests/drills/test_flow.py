@@ -17,6 +17,7 @@ import orjson
 import pytest
 
 from stack import Stack, running_stack, until
+from support import server_folder
 
 pytestmark = [pytest.mark.drill, pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -24,8 +25,8 @@ SLOTS = 16
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(tmp_path_factory.mktemp("flow"), model=True) as running:
+def stack() -> Iterator[Stack]:
+    with server_folder() as folder, running_stack(folder, model=True) as running:
         running.start_all(concurrency=SLOTS)
         running.connect("100", "Bakery")
         running.connect("200", "Florist")

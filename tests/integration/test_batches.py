@@ -313,6 +313,28 @@ def test_lost_leases_come_before_new_ones(redis_client: redis.Redis, batches: Ba
     assert claimed(batches, limit=1) == [TWO]
 
 
+def test_a_claim_takes_its_limit_of_both_kinds_together(redis_client: redis.Redis, batches: Batches) -> None:
+    lost = [named(contact) for contact in range(2)]
+    add(redis_client, AT_ONCE, *((name, 1) for name in lost))
+    for lease in batches.claim(10, "a").leased:
+        assert batches.start(lease.name, lease.token)
+        run_out(redis_client, lease.name)
+    add(redis_client, AT_ONCE, *((named(contact), 1) for contact in range(2, 5)))
+    assert len(claimed(batches, "b", limit=3)) == 3
+    assert len(claimed(batches, "c", limit=3)) == 2
+
+
+def test_a_lost_lease_takes_what_came_meanwhile_along(redis_client: redis.Redis, batches: Batches) -> None:
+    add(redis_client, AT_ONCE, (ONE, 1))
+    assert batches.start(*claim_one(batches))
+    add(redis_client, AT_ONCE, (ONE, 2))
+    run_out(redis_client, ONE)
+    held = claim_one(batches, "b")
+    assert claimed(batches) == []
+    batches.finish(*held)
+    assert claimed(batches) == []
+
+
 def test_finish_leaves_nothing_behind(redis_client: redis.Redis, batches: Batches) -> None:
     add(redis_client, AT_ONCE, (ONE, 1), (TWO, 2))
     for lease in batches.claim(2, "a").leased:
@@ -373,11 +395,16 @@ def test_ensure_makes_due_what_is_unknown(redis_client: redis.Redis, batches: Ba
     assert claimed(batches) == []
 
 
-def test_ensure_wakes_the_scan(redis_client: redis.Redis, batches: Batches) -> None:
+def test_what_becomes_due_again_wakes_the_scan(redis_client: redis.Redis, batches: Batches) -> None:
     with redis_client.pubsub(ignore_subscribe_messages=False) as heard:  # type: ignore[no-untyped-call]
         heard.subscribe(WAKE)
         assert heard.get_message(timeout=5)["type"] == "subscribe"
         batches.ensure([ONE])
+        assert heard.get_message(timeout=5)["type"] == "message"
+        batches.finish(*claim_one(batches), again_in=30)
+        assert heard.get_message(timeout=0) is None
+        redis_client.zadd(DEADLINES, {ONE: 1})
+        batches.finish(*claim_one(batches), again_in=0)
         assert heard.get_message(timeout=5)["type"] == "message"
 
 

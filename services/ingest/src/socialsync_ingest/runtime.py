@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cache
 
@@ -66,7 +67,11 @@ class Runtime:
         )
 
 
-@cache
 def runtime() -> Runtime:
-    """This process's runtime, built at first use: after the fork where the pool forks."""
+    """This process's runtime, built at first use. A forked child must not share its parent's connections."""
+    return _runtime_of(os.getpid())
+
+
+@cache
+def _runtime_of(pid: int) -> Runtime:  # noqa: ARG001 - the key; the parent's stays referenced, or its sockets close
     return Runtime.create()

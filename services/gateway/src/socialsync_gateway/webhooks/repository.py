@@ -1,7 +1,8 @@
 """The webhook path's SQL: each statement takes any number of rows as one JSON array, in one round trip.
 
 Rows are sorted before they are locked, so that two gateways that write the same conversations wait rather than
-deadlock. Contact ids are derived from the first identity, so that two gateways that meet a new contact at the
+deadlock. Look-ups by identity are LATERAL with LIMIT 1, which leaves the planner only the unique index: joined, it
+takes the index by account alone, and reads all contacts of the account for each message. Contact ids are derived from the first identity, so that two gateways that meet a new contact at the
 same moment create the same one; an identity that is known already always wins.
 """
 
@@ -29,7 +30,8 @@ WITH item AS MATERIALIZED (
     FROM item LEFT JOIN LATERAL (
       SELECT c.contact_id
         FROM ROWS FROM (json_to_recordset(item.identities) AS (kind text, value text)) WITH ORDINALITY AS i(kind, value, rank)
-        JOIN contact_identities c ON c.account_id = item.account AND c.kind = i.kind AND c.value = i.value
+       CROSS JOIN LATERAL (SELECT ci.contact_id FROM contact_identities ci
+                            WHERE ci.account_id = item.account AND ci.kind = i.kind AND ci.value = i.value LIMIT 1) c
        ORDER BY i.rank LIMIT 1) known ON true
 ), new_contact AS (
   INSERT INTO contacts (id, tenant_id, account_id, name)
@@ -77,8 +79,10 @@ WITH item AS MATERIALIZED (
    ORDER BY account, target_id, array_position(ARRAY['sent', 'delivered', 'read', 'played', 'failed'], status) DESC
 ), locked AS (
   SELECT m.conversation_id, m.id, m.status AS old, item.*
-    FROM messages m JOIN item ON m.account_id = item.account AND m.platform_message_id = item.target_id
-   WHERE m.direction = 'out' ORDER BY m.conversation_id, m.id FOR UPDATE OF m
+    FROM item CROSS JOIN LATERAL (SELECT sent.conversation_id, sent.id, sent.status FROM messages sent
+                                   WHERE sent.account_id = item.account AND sent.platform_message_id = item.target_id
+                                     AND sent.direction = 'out' LIMIT 1 FOR UPDATE) m
+   ORDER BY m.conversation_id, m.id
 ), updated AS (
   UPDATE messages m SET status = locked.status, error = locked.error
     FROM locked WHERE m.conversation_id = locked.conversation_id AND m.id = locked.id
@@ -102,7 +106,8 @@ SELECT item.n, m.batch_id IS NOT NULL AS ours, m.id IS NOT NULL AS known, guess.
   LEFT JOIN LATERAL (
     SELECT o.id
       FROM json_to_recordset(item.identities) AS i(kind text, value text)
-      JOIN contact_identities c ON c.account_id = item.account AND c.kind = i.kind AND c.value = i.value
+     CROSS JOIN LATERAL (SELECT ci.contact_id FROM contact_identities ci
+                          WHERE ci.account_id = item.account AND ci.kind = i.kind AND ci.value = i.value LIMIT 1) c
       JOIN outbox o ON o.conversation_id = c.contact_id
      WHERE o.status IN ('sending', 'unknown', 'retry') AND o.text = item.text
      ORDER BY o.created_at, o.part LIMIT 1) guess ON m.id IS NULL
@@ -142,7 +147,9 @@ WITH item AS MATERIALIZED (
          ROWS FROM (json_to_recordset(t.identities) AS (kind text, value text)) WITH ORDINALITY AS i(kind, value, rank)
 ), owner AS (
   SELECT DISTINCT ON (item.n) item.n, c.contact_id
-    FROM item JOIN contact_identities c ON c.account_id = item.account AND c.kind = item.kind AND c.value = item.value
+    FROM item CROSS JOIN LATERAL (SELECT ci.contact_id FROM contact_identities ci
+                                   WHERE ci.account_id = item.account AND ci.kind = item.kind
+                                     AND ci.value = item.value LIMIT 1) c
    ORDER BY item.n, item.rank DESC
 )
 INSERT INTO contact_identities (account_id, kind, value, contact_id, tenant_id)
