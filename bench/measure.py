@@ -67,6 +67,12 @@ def bench_stack(**options: Any) -> Iterator[Stack]:
         tempfile.TemporaryDirectory(prefix="socialsync-bench-") as folder,
         running_stack(Path(folder), META_APP_SECRET=SECRET.decode(), **options) as stack,
     ):
+        # a cluster that has run for a while reuses its log segments; a fresh one would create each while it is timed
+        stack.query(
+            "CREATE TABLE warm_up AS SELECT repeat(md5(n::text), 30) AS filler FROM generate_series(1, 200000) AS n"
+        )
+        stack.query("DROP TABLE warm_up")
+        stack.query("CHECKPOINT")
         try:
             yield stack
         except BaseException:
