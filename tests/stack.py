@@ -190,8 +190,14 @@ class Stack:
         response.raise_for_status()
         return response.json() if response.content else None
 
-    def say(self, account: str, contact: str, text: str, **more: Any) -> Any:
-        body = {"platform": "whatsapp", "account": account, "contact": contact, "text": text, **more}
+    def say(self, account: str, contact: str, text: str | None, **more: Any) -> Any:
+        body = {
+            "platform": "whatsapp",
+            "account": account,
+            "contact": contact,
+            **({"text": text} if text else {}),
+            **more,
+        }
         return self.sandbox("POST", "/sandbox/users/say", json=body)
 
     def sent(self, **filters: Any) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ from typing import Annotated, NoReturn
 
 import psycopg
 import typer
-from psycopg.conninfo import conninfo_to_dict
 from rich.table import Table
 from rich.text import Text
 
@@ -24,7 +23,7 @@ from socialsync_cli.folder import DEFAULT, DataFolder, Running
 from socialsync_cli.sandbox import SandboxClient
 from socialsync_common.contracts import Platform
 from socialsync_common.errors import ConfigError, SocialSyncError
-from socialsync_common.migrate import Phase
+from socialsync_common.migrate import Phase, read_url
 from socialsync_common.migrate import migrate as apply_migrations
 
 app = typer.Typer(
@@ -85,7 +84,7 @@ def migrate(
     owner_url = os.environ.get("MIGRATION_DATABASE_URL")
     if not owner_url:
         raise ConfigError("MIGRATION_DATABASE_URL: is not set (the URL of the database's owner)")
-    service = conninfo_to_dict(os.environ.get("DATABASE_URL", ""))
+    service = read_url("DATABASE_URL", os.environ.get("DATABASE_URL", ""))
     user, password = service.get("user"), service.get("password")
     try:
         applied = apply_migrations(

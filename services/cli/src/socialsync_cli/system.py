@@ -19,7 +19,7 @@ from socialsync_cli.processes import free_port, port_is_free
 from socialsync_cli.supervisor import Service, Supervisor
 from socialsync_common.celery_app import create_celery
 from socialsync_common.errors import ConfigError
-from socialsync_common.migrate import migrate
+from socialsync_common.migrate import migrate, read_url
 from socialsync_common.settings import BrokerSettings, load
 
 DEFAULT_PORT = 8000
@@ -153,7 +153,7 @@ class System:
             owner_url = self.environment.get("MIGRATION_DATABASE_URL")
             if owner_url:
                 _must_answer_postgres("MIGRATION_DATABASE_URL", owner_url)
-                self._migrate(owner_url, psycopg.conninfo.conninfo_to_dict(self.environment["DATABASE_URL"]))
+                self._migrate(owner_url, read_url("DATABASE_URL", self.environment["DATABASE_URL"]))
             else:
                 step("MIGRATION_DATABASE_URL is not set: its schema stays as it is")
             _must_answer_postgres("DATABASE_URL", self.environment["DATABASE_URL"])

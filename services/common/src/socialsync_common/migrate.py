@@ -79,7 +79,8 @@ def _admit(connection: psycopg.Connection, user: str, password: str | None) -> N
     connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(SERVICE_ROLE), sql.Identifier(user)))
 
 
-def _read_url(variable: str, url: str) -> dict[str, str]:
+def read_url(variable: str, url: str) -> dict[str, str]:
+    """The parts of a Postgres URL. Raises ConfigError that names ``variable`` and shows nothing of the URL."""
     try:
         return {name: str(value) for name, value in conninfo_to_dict(url).items()}
     except psycopg.ProgrammingError:  # its message repeats the URL, password and all
@@ -93,8 +94,8 @@ def main() -> None:
         owner_url = os.environ.get("MIGRATION_DATABASE_URL")
         if not owner_url:
             raise ConfigError("MIGRATION_DATABASE_URL: is not set (the URL of the database's owner)")
-        _read_url("MIGRATION_DATABASE_URL", owner_url)
-        service = _read_url("DATABASE_URL", os.environ.get("DATABASE_URL", ""))
+        read_url("MIGRATION_DATABASE_URL", owner_url)
+        service = read_url("DATABASE_URL", os.environ.get("DATABASE_URL", ""))
         for name in migrate(owner_url, service.get("user"), service.get("password")):
             sys.stdout.write(f"applied {name}\n")
     except ConfigError as error:
