@@ -6,7 +6,6 @@ import base64
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import redis
 from psycopg.rows import dict_row
 
 from socialsync_cli.embedded import EmbeddedPostgres, EmbeddedRedis
+from socialsync_cli.processes import free_port
 from socialsync_common.accounts import Account, connect_account
 from socialsync_common.contracts import Platform
 from socialsync_common.crypto import TokenCipher
@@ -31,12 +31,6 @@ from socialsync_common.settings import EncryptionSettings
 T = TypeVar("T")
 SERVICE_USER = "socialsync"
 INSTRUCTIONS = "We are a bakery. We open at 8 and close at 18. We deliver on Sundays. Bread costs 3 euros."
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], T], seconds: float, what: str, every: float = 0.05) -> T:

@@ -31,8 +31,11 @@ def deliver_conversation(runtime: Runtime, conversation_id: str) -> int:
     conversation = UUID(conversation_id)
     with runtime.database.transaction() as connection:
         tenant = repository.tenant_of(connection, conversation)
-    if tenant is None:
-        return 0
+    return 0 if tenant is None else deliver_open(runtime, tenant, conversation)
+
+
+def deliver_open(runtime: Runtime, tenant: UUID, conversation: UUID) -> int:
+    """The same, where the tenant is known."""
     sent = 0
     while True:
         with runtime.database.transaction(tenant) as connection:

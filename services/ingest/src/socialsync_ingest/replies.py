@@ -21,7 +21,7 @@ from socialsync_common.platforms import fetch_media
 from socialsync_common.platforms.limits import split_text
 from socialsync_ingest import repository
 from socialsync_ingest.decide import NO_RECIPIENT, plan_reply, retry_delay
-from socialsync_ingest.delivery import Claimed, claim_send, deliver_conversation, dispatch
+from socialsync_ingest.delivery import Claimed, claim_send, deliver_open, dispatch
 from socialsync_ingest.runtime import Runtime
 from socialsync_ingest.schemas import (
     Ask,
@@ -143,7 +143,7 @@ def _reply(
     # an indicator that arrives after the reply would stay on the contact's screen
     typing.join(TYPING_SECONDS)
     if dispatch(runtime, *claimed):
-        deliver_conversation(runtime, str(conversation.id))
+        deliver_open(runtime, conversation.tenant_id, conversation.id)
         return "sent", None
     return "not sent", None
 

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 from uuid import UUID
 
@@ -47,11 +47,8 @@ class Delivery:
     done: asyncio.Future[list[Decision]]
 
 
-@dataclass(slots=True)
-class _Waiting:
-    """What goes into Redis once the transaction is committed."""
-
-    pairs: list[tuple[str, int]] = field(default_factory=list)
+# (conversation name, message id): what goes into Redis once the transaction is committed
+Waiting = list[tuple[str, int]]
 
 
 class WebhookService:
@@ -126,11 +123,12 @@ class WebhookService:
             return
         await self._add_to_batches(waiting)
 
-    async def _commit(self, group: list[Delivery]) -> _Waiting:
+    async def _commit(self, group: list[Delivery]) -> Waiting:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 accounts = await self._resolve(item for delivery in group for item in delivery.items)
-                rows, waiting = Rows(), _Waiting()
+                rows = Rows()
+                waiting: Waiting = []
                 now = time.time()
                 spans = []
                 for delivery in group:
@@ -187,17 +185,17 @@ class WebhookService:
                     self._accounts[key] = (now + ACCOUNT_TTL_SECONDS, found[key])
         return found
 
-    async def _add_to_batches(self, waiting: _Waiting) -> None:
-        if not waiting.pairs:
+    async def _add_to_batches(self, waiting: Waiting) -> None:
+        if not waiting:
             return
         try:
-            await self._add(args=add_arguments(self._batches, waiting.pairs))
+            await self._add(args=add_arguments(self._batches, waiting))
         except redis.RedisError as error:
             # the rows are committed, and the sweep makes their conversations due
-            log.warning("batches not told", messages=len(waiting.pairs), error=type(error).__name__)
+            log.warning("batches not told", messages=len(waiting), error=type(error).__name__)
 
 
-async def _write(connection: Connection, rows: Rows, waiting: _Waiting) -> None:
+async def _write(connection: Connection, rows: Rows, waiting: Waiting) -> None:
     if rows.echoes:
         await _match_echoes(connection, rows)
     messages = rows.messages + rows.echoes
@@ -234,7 +232,7 @@ async def _match_echoes(connection: Connection, rows: Rows) -> None:
 
 
 async def _write_messages(
-    connection: Connection, rows: Rows, messages: list[dict[str, Any]], waiting: _Waiting
+    connection: Connection, rows: Rows, messages: list[dict[str, Any]], waiting: Waiting
 ) -> None:
     by_n = {row["n"]: row for row in messages}
     seen: set[int] = set()
@@ -246,9 +244,7 @@ async def _write_messages(
         elif row["direction"] == "out":
             paused.append(result["conversation"])
         if result["awaiting"] and result["id"] not in seen:
-            waiting.pairs.append(
-                (f"{row['platform']}:{row['account']}:{result['conversation']}", result["id"])
-            )
+            waiting.append((f"{row['platform']}:{row['account']}:{result['conversation']}", result["id"]))
         seen.add(result["id"])
     if paused:
         await repository.pause_conversations(connection, sorted(set(paused)))
