@@ -83,7 +83,7 @@ clean: ## Remove what was built and installed; the data of `make run` in .social
 	rm -rf .venv .uv dist bench/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(SYNCED): pyproject.toml uv.lock $(wildcard services/*/pyproject.toml) | $(UV)
+$(SYNCED): pyproject.toml uv.lock $(wildcard services/*/pyproject.toml) operator/pyproject.toml | $(UV)
 	$(UV) sync --locked
 	@touch $@
 

@@ -23,8 +23,9 @@ import pytest
 import redis
 
 from socialsync_common.contracts import Lane
-from socialsync_scheduler.elector import TERM_SECONDS, RedisElector
+from socialsync_common.election import Elector
 from socialsync_scheduler.fencing import Fence, Outcome
+from socialsync_scheduler.redis_lock import RedisLock
 from socialsync_scheduler.schedule import ENTRIES, Entry
 
 pytestmark = pytest.mark.integration
@@ -132,62 +133,80 @@ class Clock:
         return self.now
 
 
-def test_one_is_elected_and_each_term_raises_the_epoch(server: RedisServer) -> None:
+def elector(server: RedisServer, name: str, clock: Callable[[], float] = time.monotonic) -> Elector:
+    return Elector(RedisLock(server.client), name, clock)
+
+
+def test_one_is_elected_and_another_when_its_lock_lapsed(server: RedisServer) -> None:
     clock = Clock()
-    first, second = (RedisElector(server.client, name, clock) for name in ("a", "b"))
+    first, second = (elector(server, name, clock) for name in ("a", "b"))
     first.attempt()
     second.attempt()
-    assert (first.epoch(), second.epoch()) == (1, None)
+    assert first.term()
+    assert second.term() is None
     assert 2500 < server.client.pttl("beat:leader") <= 3000
 
     server.client.delete("beat:leader")  # as if it had lapsed
     second.attempt()
     first.attempt()
-    assert (first.epoch(), second.epoch()) == (None, 2)
+    assert first.term() is None
+    assert second.term()
 
 
 def test_a_leader_past_its_term_stands_down_though_the_lock_is_still_its_own(server: RedisServer) -> None:
     clock = Clock()
-    leader = RedisElector(server.client, "a", clock)
+    leader = elector(server, "a", clock)
     leader.attempt()
-    clock.now = TERM_SECONDS
-    assert leader.epoch() is None
+    term = leader.term()
+    assert term
+    clock.now = RedisLock.timing.term
+    assert leader.term() is None
     leader.attempt()
-    assert leader.epoch() == 2
+    assert leader.term()
+    assert not leader.holds(term)
 
 
 @pytest.mark.parametrize("loss", ["everything", "epoch went back"])
 def test_the_epoch_rises_even_when_redis_forgot_it(server: RedisServer, loss: str) -> None:
     clock = Clock()
     server.client.set("beat:epoch", 40)
-    leader, standby = (RedisElector(server.client, name, clock) for name in ("a", "b"))
+    leader, standby = (elector(server, name, clock) for name in ("a", "b"))
+    fence, standby_fence = Fence(server.client), Fence(server.client)
     leader.attempt()
     standby.attempt()
-    assert leader.epoch() == 41
+    term = leader.term()
+    assert term
+    assert fence.begin(term.token) == 41
     if loss == "everything":
         server.client.flushall()
         standby.attempt()  # it only ever looked on, and yet knows
         leader.attempt()
-        assert (leader.epoch(), standby.epoch()) == (None, 42)
+        assert leader.term() is None
+        next_term = standby.term()
+        assert next_term
+        assert standby_fence.begin(next_term.token) > 40
     else:
         server.client.set("beat:epoch", 12)
+        assert fence.claim(DAILY, 41).outcome is Outcome.FENCED
+        leader.resign()
         leader.attempt()
-        assert leader.epoch() == 42
+        again = leader.term()
+        assert again
+        assert fence.begin(again.token) == 42
 
 
 def test_a_stopped_elector_gives_the_lock_back_but_never_anothers(server: RedisServer) -> None:
-    leader, standby = (RedisElector(server.client, name) for name in ("a", "b"))
+    leader, standby = (elector(server, name) for name in ("a", "b"))
     leader.start()
-    until(leader.epoch)
+    until(leader.term)
     standby.start()
     standby.stop()
-    until(lambda: not standby.alive)
+    standby.join(5)
     assert server.client.get("beat:leader") == "a"
     leader.stop()
-    until(lambda: not leader.alive)
-    assert leader.epoch() is None
+    leader.join(5)
+    assert leader.term() is None
     assert server.client.get("beat:leader") is None
-    assert server.client.get("beat:epoch") == "1"
 
 
 # --- replicas
@@ -266,7 +285,7 @@ class Drill:
 
     def warm(self) -> Replica:
         """Wait until both run and one ticks; returns that one."""
-        until(lambda: any(replica.events("beat.leading") for replica in self.replicas))
+        until(lambda: any(replica.events("election.leading") for replica in self.replicas))
         leader = self.leader()
         until(lambda: self.other(leader).events("beat: Starting..."))
         more_than = len(self.ticks()) + 2
@@ -302,7 +321,7 @@ def test_two_replicas_tick_once_in_every_slot(drill: Drill) -> None:
     until(lambda: len(drill.ticks()) >= 21 and len(drill.ticks(SWEEP)) >= 2, within=30)
     assert set(jumps(drill.slots())) == {1}
     assert set(jumps(drill.slots(SWEEP))) == {1}
-    assert sum(len(replica.events("beat.leading")) for replica in drill.replicas) == 1
+    assert sum(len(replica.events("election.leading")) for replica in drill.replicas) == 1
 
     # each tick leaves at the border of its slot, and the delay does not grow
     late = [tick.sent % SCAN.every for tick in drill.ticks()[1:]]
@@ -332,7 +351,7 @@ def test_a_leader_told_to_stop_hands_over_within_a_second(drill: Drill) -> None:
     told = time.time()
     assert drill.seconds_to_next_tick(told) < 1 + SCAN.every
     assert leader.process.wait(5) == 0
-    assert leader.events("beat.released")
+    assert leader.events("election.released")
     drill.more_ticks(4)
     assert set(jumps(drill.slots())) <= {1, 2, 3}
 
@@ -344,10 +363,10 @@ def test_a_leader_that_was_paused_past_its_term_sends_nothing_more(drill: Drill)
     until(lambda: drill.leader() is drill.other(leader))
     drill.more_ticks(4)
     leader.process.send_signal(signal.SIGCONT)
-    until(lambda: leader.events("beat.stood_down"))
+    until(lambda: leader.events("election.stood_down"))
     drill.more_ticks(6)
     assert min(jumps(drill.slots())) == 1
-    assert len(leader.events("beat.leading")) == 1
+    assert len(leader.events("election.leading")) == 1
 
 
 @pytest.mark.drill
@@ -367,8 +386,8 @@ def test_ticks_go_on_after_redis_died_and_came_back_empty(drill: Drill) -> None:
     drill.warm()
     epoch = int(drill.server.client.get("beat:epoch") or 0)
     drill.server.kill()
-    until(lambda: all(replica.events("beat.outage") for replica in drill.replicas))
-    until(lambda: any(replica.events("beat.stood_down") for replica in drill.replicas))
+    until(lambda: all(replica.events("outage.began") for replica in drill.replicas))
+    until(lambda: any(replica.events("election.stood_down") for replica in drill.replicas))
     assert [replica.process.poll() for replica in drill.replicas] == [None, None]
     drill.server.start()
     back = time.time()
@@ -377,7 +396,7 @@ def test_ticks_go_on_after_redis_died_and_came_back_empty(drill: Drill) -> None:
     assert min(jumps(drill.slots())) == 1
     assert int(drill.server.client.get("beat:epoch") or 0) > epoch
     for replica in drill.replicas:
-        outages = Counter(line["what"] for line in replica.events("beat.outage"))
+        outages = Counter(line["what"] for line in replica.events("outage.began"))
         assert max(outages.values()) == 1
 
 
@@ -386,7 +405,7 @@ def test_a_redis_that_hangs_doubles_nothing_and_ticks_go_on(drill: Drill) -> Non
     leader = drill.warm()
     drill.server.signal(signal.SIGSTOP)
     try:
-        until(lambda: leader.events("beat.stood_down"))
+        until(lambda: leader.events("election.stood_down"))
     finally:
         drill.server.signal(signal.SIGCONT)
     back = time.time()
@@ -400,7 +419,7 @@ def test_without_redis_a_replica_starts_waits_and_stops_cleanly(tmp_path: Path, 
     server.kill()
     replica = Replica(server.url, tmp_path / "alone")
     try:
-        until(lambda: replica.events("beat.outage"))
+        until(lambda: replica.events("outage.began"))
         replica.process.terminate()
         assert replica.process.wait(5) == 0
     finally:

@@ -93,6 +93,23 @@ class BrokerSettings(Settings):
         return self.celery_broker_url.get_secret_value().replace("redis+socket://", "unix://", 1)
 
 
+class WorkerSettings(Settings):
+    """A worker's place in the cluster; the operator sets these. ``health_port`` 0 takes any free one."""
+
+    socialsync_queue: str | None = Field(default=None, max_length=63)
+    pod_name: str | None = None
+    health_port: int | None = Field(default=None, ge=0, le=65535)
+    soft_shutdown_seconds: float = Field(default=25.0, gt=0, le=3600)
+
+
+class ElectionSettings(Settings):
+    """Where replicas elect one of them: the Lease of this name, or without one a lock in Redis."""
+
+    lease_name: str | None = Field(default=None, max_length=63)
+    pod_name: str | None = None
+    pod_namespace: str | None = None
+
+
 class BatchSettings(Settings):
     """How a burst of messages becomes one reply. Seconds, and a count."""
 

@@ -6,6 +6,7 @@ from celery.signals import setup_logging
 
 from socialsync_common.celery_app import create_celery
 from socialsync_common.errors import ConfigError
+from socialsync_common.heartbeat import Heartbeat
 from socialsync_common.logging import configure_logging
 from socialsync_common.settings import BrokerSettings, exit_on_config_error, load
 from socialsync_ingest.runtime import Runtime
@@ -26,3 +27,4 @@ except ConfigError as error:
 
 register_tasks(app)
 app.steps["worker"].add(TickSlot)
+app.steps["consumer"].add(Heartbeat)

@@ -1,6 +1,6 @@
 """Fencing where the ticks are written: whatever a replica believes of itself, Redis takes each tick once.
 
-- ``beat:epoch``: raised by each new leader; claims under any other epoch are refused
+- ``beat:epoch``: raised at the beginning of each term; claims under any other epoch are refused
 - ``beat:slot:{entry}:{slot}``: the epoch that claimed this slot
 
 The slot is computed inside the claim, so that a replica can claim nothing but the present: a tick that
@@ -16,13 +16,11 @@ import redis
 
 from socialsync_scheduler.schedule import Entry
 
-# Above both the stored epoch and any the caller has seen: it still rises after Redis lost its memory.
-RAISE_EPOCH = """
-local function raise_epoch(seen)
-  local epoch = math.max(tonumber(redis.call('GET', 'beat:epoch') or '0'), seen) + 1
-  redis.call('SET', 'beat:epoch', epoch)
-  return epoch
-end
+# ARGV: the highest epoch the caller knows of. It still rises after Redis lost its memory, or a Lease its count.
+_BEGIN = """
+local epoch = math.max(tonumber(redis.call('GET', 'beat:epoch') or '0'), tonumber(ARGV[1])) + 1
+redis.call('SET', 'beat:epoch', epoch)
+return epoch
 """
 
 # ARGV: epoch, entry's name, period in microseconds. A claim outlives its slot by one period,
@@ -56,16 +54,23 @@ class Claim:
 
 
 class Fence:
-    """Claims slots for a leader's epoch."""
+    """Claims slots for a leader's epoch.
+
+    Raises:
+        redis.RedisError: from each method: it may be done or not; asking again is safe.
+    """
 
     def __init__(self, client: redis.Redis) -> None:
+        self._begin = client.register_script(_BEGIN)
         self._claim = client.register_script(_CLAIM)
+        self._seen = 0
+
+    def begin(self, token: int) -> int:
+        """Begin a term with an epoch of its own, above ``token`` and all before; ends every other term."""
+        self._seen = int(self._begin(args=[max(token, self._seen)]))
+        return self._seen
 
     def claim(self, entry: Entry, epoch: int) -> Claim:
-        """Claim the entry's present slot.
-
-        Raises:
-            redis.RedisError: it may be claimed or not; asking again is safe.
-        """
+        """Claim the entry's present slot."""
         outcome, slot, left = self._claim(args=[epoch, entry.name, round(entry.every * 1_000_000)])
         return Claim(Outcome(outcome), int(slot), int(left) / 1_000_000)

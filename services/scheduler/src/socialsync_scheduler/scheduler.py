@@ -18,15 +18,19 @@ from kombu.exceptions import OperationalError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from socialsync_common.settings import BrokerSettings, load
-from socialsync_scheduler.elector import RedisElector
+from socialsync_common.election import Elector, Lock, Term
+from socialsync_common.errors import ConfigError
+from socialsync_common.health import HealthServer
+from socialsync_common.outage import Outage
+from socialsync_common.settings import BrokerSettings, ElectionSettings, WorkerSettings, load
 from socialsync_scheduler.fencing import Fence, Outcome
-from socialsync_scheduler.outage import Outage
+from socialsync_scheduler.redis_lock import RedisLock
 from socialsync_scheduler.schedule import ENTRIES, Entry, Timetable
 
 REQUEST_SECONDS = 0.7
 STANDBY_SECONDS = 0.05
 RETRY_SECONDS = 0.1
+STUCK_SECONDS = 15
 
 # Two seconds at most, and never a second try: a send whose answer was lost may have arrived.
 _SEND_OPTIONS = {
@@ -55,41 +59,63 @@ class FencedScheduler(Scheduler):
         """The entries are code; Celery's own are not wanted."""
 
     def _start(self, redis_url: str) -> None:
-        identity = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        settings = load(ElectionSettings)
+        identity = f"{settings.pod_name or socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._timetable = Timetable(ENTRIES)
         self._fence = Fence(_client(redis_url))
         self._outage = Outage("sending")
-        self._elector = RedisElector(_client(redis_url), identity)
+        self._epoch: tuple[int, int] | None = None  # a term's number, and the epoch it began
+        self._ticked = time.monotonic()
+        self._elector = Elector(_lock(settings, redis_url), identity)
         self._elector.start()
+        health_port = load(WorkerSettings).health_port
+        if health_port is not None:
+            HealthServer(health_port, {"/livez": self._stuck}).start()
+
+    def _stuck(self) -> str | None:
+        """Liveness, of a leader and a standby alike: the loop passes, whoever is away."""
+        age = time.monotonic() - self._ticked
+        return f"the loop has not passed for {age:.0f} s" if age > STUCK_SECONDS else None
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Send what is due; returns the seconds to sleep."""
+        self._ticked = time.monotonic()
         if not self._elector.alive:
             raise RuntimeError("the elector has died")
-        epoch = self._elector.epoch()
-        if epoch is None:
+        term = self._elector.term()
+        if term is None:
             return STANDBY_SECONDS
-        for entry in self._timetable.due(time.monotonic()):
-            wait = self._run(entry, epoch)
-            self._timetable.postpone(entry, time.monotonic() + wait)
-        return min(self._timetable.wait(time.monotonic()), float(self.max_interval))
-
-    def _run(self, entry: Entry, epoch: int) -> float:
-        """Claim the present slot and send its tick; returns the seconds until the entry is due again."""
         try:
-            claim = self._fence.claim(entry, epoch)
-            answered = time.monotonic()
-            if claim.outcome is Outcome.FENCED:
-                self._elector.check()
-                return RETRY_SECONDS
-            # the process may have been stopped for long since the claim
-            if claim.outcome is Outcome.WON and self._elector.epoch() == epoch:
-                self._send(entry, claim.slot)
+            return self._tick(term)
         except (redis.RedisError, OperationalError, OSError) as error:
             self._outage.began(error)
             super().close()  # drops the broker connection: the next send opens another
             return RETRY_SECONDS
+
+    def _tick(self, term: Term) -> float:
+        epoch = self._epoch_of(term)
+        for entry in self._timetable.due(time.monotonic()):
+            wait = self._run(entry, term, epoch)
+            self._timetable.postpone(entry, time.monotonic() + wait)
         self._outage.ended()
+        return min(self._timetable.wait(time.monotonic()), float(self.max_interval))
+
+    def _epoch_of(self, term: Term) -> int:
+        if self._epoch is None or self._epoch[0] != term.number:
+            self._epoch = (term.number, self._fence.begin(term.token))
+            log.info("beat.epoch", epoch=self._epoch[1])
+        return self._epoch[1]
+
+    def _run(self, entry: Entry, term: Term, epoch: int) -> float:
+        """Claim the present slot and send its tick; returns the seconds until the entry is due again."""
+        claim = self._fence.claim(entry, epoch)
+        answered = time.monotonic()
+        if claim.outcome is Outcome.FENCED:
+            self._elector.resign()
+            return RETRY_SECONDS
+        # the process may have been stopped for long since the claim
+        if claim.outcome is Outcome.WON and self._elector.holds(term):
+            self._send(entry, claim.slot)
         return claim.remaining - (time.monotonic() - answered)
 
     def _send(self, entry: Entry, slot: int) -> None:
@@ -117,6 +143,21 @@ class FencedScheduler(Scheduler):
     def close(self) -> None:
         """Called from a signal handler amid whatever the loop does, and again when the loop has ended."""
         self._elector.stop()
+
+
+def _lock(settings: ElectionSettings, redis_url: str) -> Lock:
+    """The Lease in a cluster, a key in Redis elsewhere."""
+    if settings.lease_name is None:
+        return RedisLock(_client(redis_url))
+    # only here: the client is large, and outside a cluster nobody needs it
+    from socialsync_common.kubernetes_api import KubernetesApi, current_namespace
+    from socialsync_common.lease import REQUEST_SECONDS as LEASE_REQUEST_SECONDS
+    from socialsync_common.lease import LeaseLock
+
+    namespace = settings.pod_namespace or current_namespace()
+    if namespace is None:
+        raise ConfigError("POD_NAMESPACE: is not set, and no service account is mounted that would tell it")
+    return LeaseLock(KubernetesApi.load(LEASE_REQUEST_SECONDS), namespace, settings.lease_name)
 
 
 def _client(redis_url: str) -> redis.Redis:

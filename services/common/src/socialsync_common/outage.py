@@ -8,6 +8,8 @@ log = structlog.get_logger()
 
 
 class Outage:
+    """Told of every failure and every success of one thing; speaks only when that changes."""
+
     def __init__(self, what: str) -> None:
         self._what = what
         self._ongoing = False
@@ -15,9 +17,9 @@ class Outage:
     def began(self, error: Exception) -> None:
         if not self._ongoing:
             self._ongoing = True
-            log.warning("beat.outage", what=self._what, error=f"{type(error).__name__}: {error}")
+            log.warning("outage.began", what=self._what, error=f"{type(error).__name__}: {error}")
 
     def ended(self) -> None:
         if self._ongoing:
             self._ongoing = False
-            log.info("beat.outage_over", what=self._what)
+            log.info("outage.over", what=self._what)

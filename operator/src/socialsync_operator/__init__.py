@@ -1,0 +1,1 @@
+"""The SocialSyncQueue operator: deploys and scales workers on what waits in Redis."""

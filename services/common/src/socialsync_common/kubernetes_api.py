@@ -1,0 +1,126 @@
+"""Requests to the Kubernetes API as plain JSON: the official client's login and TLS, none of its models.
+
+Needs the extra ``socialsync-common[kubernetes]``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import ConfigException
+from urllib3.exceptions import HTTPError
+
+from socialsync_common.errors import ConfigError, SocialSyncError, TransientError
+
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+Json = dict[str, Any]
+
+
+class ApiError(SocialSyncError):
+    """The API server refused a request. ``reason`` is its own word for it, e.g. ``Conflict``."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+    @property
+    def not_found(self) -> bool:
+        return self.status == 404
+
+    @property
+    def conflict(self) -> bool:
+        """Someone changed the object since it was read, or made it first."""
+        return self.status == 409
+
+
+class ApiUnavailable(TransientError):
+    """The API server did not answer; what was asked may have happened."""
+
+
+class KubernetesApi:
+    """Thread-safe. ``timeout`` is in seconds, for a whole request."""
+
+    def __init__(self, configuration: client.Configuration, timeout: float) -> None:
+        configuration.retries = False  # who calls decides what may be asked twice
+        self._client = client.ApiClient(configuration)
+        self._timeout = timeout
+
+    @classmethod
+    def load(cls, timeout: float, context: str | None = None) -> KubernetesApi:
+        """As the pod's service account, or by the kubeconfig outside a cluster.
+
+        Raises:
+            ConfigError: neither is there.
+        """
+        configuration = client.Configuration()
+        try:
+            config.load_incluster_config(client_configuration=configuration)
+        except ConfigException:
+            try:
+                config.load_kube_config(context=context, client_configuration=configuration)
+            except (ConfigException, OSError) as error:
+                raise ConfigError(f"KUBECONFIG: no cluster to talk to: {error}") from None
+        return cls(configuration, timeout)
+
+    def get(self, path: str, **query: str) -> Json:
+        return self.request("GET", path, query=query)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        query: dict[str, str] | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        """One request, one answer.
+
+        Raises:
+            ApiError: refused.
+            ApiUnavailable: not answered, or the server is in trouble (5xx, 429).
+        """
+        prepared = self._client.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = self._client.call_api(*prepared, _request_timeout=self._timeout)
+            content = response.read()
+        except (HTTPError, ApiException, OSError) as error:
+            raise ApiUnavailable(f"{method} {path}: {type(error).__name__}: {error}") from None
+        if response.status == 429 or response.status >= 500:
+            raise ApiUnavailable(f"{method} {path}: {response.status} {content[:200]!r}")
+        if response.status >= 400:
+            raise _refused(response.status, content)
+        answer: Json = json.loads(content)
+        return answer
+
+
+def current_namespace() -> str | None:
+    """The namespace that this pod runs in; None outside a cluster."""
+    try:
+        return _NAMESPACE_FILE.read_text("utf-8").strip()
+    except OSError:
+        return None
+
+
+def _refused(status: int, content: bytes) -> ApiError:
+    try:
+        answer = json.loads(content)
+        return ApiError(status, str(answer.get("reason")), str(answer.get("message")))
+    except (ValueError, AttributeError):
+        return ApiError(status, "Unknown", content[:200].decode(errors="replace"))
