@@ -6,6 +6,7 @@ Needs the extra ``socialsync-common[kubernetes]``.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from socialsync_common.errors import ConfigError, SocialSyncError, TransientErro
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
+SERVICE_HOST = "KUBERNETES_SERVICE_HOST"  # set in every pod
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 Json = dict[str, Any]
@@ -55,20 +57,20 @@ class KubernetesApi:
         self._timeout = timeout
 
     @classmethod
-    def load(cls, timeout: float, context: str | None = None) -> KubernetesApi:
-        """As the pod's service account, or by the kubeconfig outside a cluster.
+    def load(cls, timeout: float, *, config_file: str | None = None) -> KubernetesApi:
+        """As the pod's service account, or outside a cluster by ``config_file`` or the user's kubeconfig.
 
         Raises:
             ConfigError: neither is there.
         """
         configuration = client.Configuration()
         try:
-            config.load_incluster_config(client_configuration=configuration)
-        except ConfigException:
-            try:
-                config.load_kube_config(context=context, client_configuration=configuration)
-            except (ConfigException, OSError) as error:
-                raise ConfigError(f"KUBECONFIG: no cluster to talk to: {error}") from None
+            if config_file is None and SERVICE_HOST in os.environ:
+                config.load_incluster_config(client_configuration=configuration)
+            else:
+                config.load_kube_config(config_file, client_configuration=configuration)
+        except (ConfigException, OSError) as error:
+            raise ConfigError(f"KUBECONFIG: no cluster to talk to: {error}") from None
         return cls(configuration, timeout)
 
     def get(self, path: str, **query: str) -> Json:
