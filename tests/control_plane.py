@@ -369,9 +369,11 @@ class ControlPlane:
 
 @contextmanager
 def running_control_plane() -> Iterator[ControlPlane]:
-    with tempfile.TemporaryDirectory(prefix="control-plane-", ignore_cleanup_errors=True) as scratch:
-        with ControlPlane(Path(scratch)) as plane:
-            yield plane
+    with (
+        tempfile.TemporaryDirectory(prefix="control-plane-", ignore_cleanup_errors=True) as scratch,
+        ControlPlane(Path(scratch)) as plane,
+    ):
+        yield plane
 
 
 if __name__ == "__main__":

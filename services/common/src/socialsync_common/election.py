@@ -81,6 +81,7 @@ class Elector:
         self._term: Term | None = None
         self._terms = 0
         self._resigning = False
+        self._abstaining = False
         self._stopping = False
         self._outage = Outage("election")
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -97,7 +98,8 @@ class Elector:
     def term(self) -> Term | None:
         """The present term; None while another replica leads, or may."""
         term = self._term
-        return term if term and not self._resigning and self._clock() < term.deadline else None
+        ending = self._resigning or self._abstaining
+        return term if term and not ending and self._clock() < term.deadline else None
 
     def holds(self, term: Term) -> bool:
         """Whether that term still runs, renewed or not."""
@@ -108,6 +110,18 @@ class Elector:
         """End the term now: only the store can say whether there may be another one."""
         self._resigning = True
         self._wake.put(None)
+
+    def abstain(self) -> None:
+        """Leave the lock to another until ``rejoin``: this replica cannot do what it is elected for."""
+        if not self._abstaining:
+            self._abstaining = True
+            self._wake.put(None)
+
+    def rejoin(self) -> None:
+        """Campaign again."""
+        if self._abstaining:
+            self._abstaining = False
+            self._wake.put(None)
 
     def stop(self) -> None:
         """End the campaign; the lock is given back right after."""
@@ -123,12 +137,11 @@ class Elector:
         started = self._clock()
         try:
             self._end_term_that_is_over()
-            if self._term and not self._lock.renew(self._identity):
-                self._stand_down("lock lost")
-            if self._term:
-                self._term = replace(self._term, deadline=started + self._lock.timing.term)
+            if self._abstaining:
+                # each round: an acquisition whose answer was lost may have won it
+                self._lock.release(self._identity)
             else:
-                self._try_to_begin(started)
+                self._renew_or_begin(started)
         except TransientError as error:
             self._outage.began(error)
         else:
@@ -138,8 +151,18 @@ class Elector:
         if self._resigning:
             self._stand_down("refused by the store")
             self._resigning = False
+        elif self._abstaining:
+            self._stand_down("abstains")
         elif self._term and self.term() is None:
             self._stand_down("not renewed in time")
+
+    def _renew_or_begin(self, started: float) -> None:
+        if self._term and not self._lock.renew(self._identity):
+            self._stand_down("lock lost")
+        if self._term:
+            self._term = replace(self._term, deadline=started + self._lock.timing.term)
+        else:
+            self._try_to_begin(started)
 
     def _try_to_begin(self, started: float) -> None:
         token = self._lock.acquire(self._identity)
