@@ -60,7 +60,7 @@ def _run() -> None:
         kopf.run(
             registry=kopf.get_default_registry(),
             namespaces=[namespace],
-            memo=kopf.Memo(controller=controller),
+            memo=kopf.Memo(controller=controller, versions={}),
             standalone=True,
         )
     finally:

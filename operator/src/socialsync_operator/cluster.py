@@ -56,6 +56,11 @@ class Cluster:
         ]
         return list(self._api.get(self._pods, labelSelector=",".join(terms))["items"])
 
+    def _patch(self, path: str, patch: Json) -> None:
+        self._api.request(
+            "PATCH", path, patch, query={"fieldManager": FIELD_MANAGER}, content_type=MERGE_PATCH
+        )
+
     def apply_deployment(self, manifest: Json) -> Json:
         """Server-side apply: what is ours is put right, what is others' stays."""
         return self._api.request(
@@ -80,7 +85,7 @@ class Cluster:
             "spec": {"replicas": replicas},
         }
         try:
-            self._api.request("PATCH", path, patch, content_type=MERGE_PATCH)
+            self._patch(path, patch)
         except ApiError as error:
             if error.conflict:
                 return False
@@ -91,7 +96,7 @@ class Cluster:
         """A pod that is gone needs none."""
         patch = {"metadata": {"annotations": {COST: str(cost)}}}
         try:
-            self._api.request("PATCH", f"{self._pods}/{pod}", patch, content_type=MERGE_PATCH)
+            self._patch(f"{self._pods}/{pod}", patch)
         except ApiError as error:
             if not error.not_found:
                 raise
@@ -105,13 +110,11 @@ class Cluster:
                 raise
 
     def patch_status(self, queue: Queue, status: Json) -> None:
-        self._api.request(
-            "PATCH", f"{self._queues}/{queue.name}/status", {"status": status}, content_type=MERGE_PATCH
-        )
+        self._patch(f"{self._queues}/{queue.name}/status", {"status": status})
 
     def set_finalizers(self, queue: Queue, resource_version: str, finalizers: list[str]) -> None:
         patch: Json = {"metadata": {"resourceVersion": resource_version, "finalizers": finalizers}}
-        self._api.request("PATCH", f"{self._queues}/{queue.name}", patch, content_type=MERGE_PATCH)
+        self._patch(f"{self._queues}/{queue.name}", patch)
 
     def record(self, queue: Queue, kind: str, reason: str, message: str) -> None:
         """An Event on the queue; ``kind`` is Normal or Warning."""

@@ -115,7 +115,9 @@ class Controller:
             for queue, resource in due
         ]
         list(self._pool.map(self._take, turns))
-        metrics.TURN.record(self._clock() - now)
+        seconds = self._clock() - now
+        metrics.TURN.record(seconds)
+        log.debug("controller.passed", queues=len(turns), seconds=round(seconds, 3))
 
     def _acts(self) -> Callable[[], bool]:
         """Only for the term in which the cluster was read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from itertools import chain, repeat
 from typing import Any
@@ -30,19 +31,25 @@ def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.watching.connect_timeout = 10
     settings.networking.connect_timeout = 10
     settings.networking.request_timeout = 60
+    # one line for each event that came by says nothing
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     settings.networking.error_backoffs = _Backoffs()
 
 
 @kopf.on.event("socialsync.ai", "v1alpha1", "socialsyncqueues")
-def queue_changed(name: str, memo: kopf.Memo, **_: Any) -> None:
-    _controller(memo).wake(name)
+def queue_changed(uid: str, name: str, meta: kopf.Meta, memo: kopf.Memo, **_: Any) -> None:
+    _wake_if_new(memo, uid, name, meta)
 
 
 @kopf.on.event("apps", "v1", "deployments", labels={QUEUE_LABEL: kopf.PRESENT})
-def deployment_changed(labels: kopf.Labels, memo: kopf.Memo, **_: Any) -> None:
-    _controller(memo).wake(labels[QUEUE_LABEL])
+def deployment_changed(uid: str, labels: kopf.Labels, meta: kopf.Meta, memo: kopf.Memo, **_: Any) -> None:
+    _wake_if_new(memo, uid, labels[QUEUE_LABEL], meta)
 
 
-def _controller(memo: kopf.Memo) -> Controller:
-    controller: Controller = memo.controller
-    return controller
+def _wake_if_new(memo: kopf.Memo, uid: str, queue: str, meta: kopf.Meta) -> None:
+    """A change of what is wanted, or a deletion; every status that we write ourselves comes by here too."""
+    version = (meta.get("generation"), meta.get("deletionTimestamp"))
+    if memo.versions.get(uid) != version:
+        memo.versions[uid] = version
+        controller: Controller = memo.controller
+        controller.wake(queue)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
 
 import redis
 import structlog
@@ -22,7 +21,7 @@ from socialsync_operator.observation import Observation
 from socialsync_operator.rates import Counters, Rates
 from socialsync_operator.spec import Queue, Scaling
 from socialsync_operator.stalls import Watch
-from socialsync_operator.status import PROMPT, Findings, build_status, explain, timestamp
+from socialsync_operator.status import Findings, build_status, explain, gist, timestamp
 from socialsync_operator.victims import is_there, parse_pod, plan_removal
 
 REFRESH_SECONDS = 5.0
@@ -80,7 +79,9 @@ class Reconciler:
         blocked = self._ensure_deployment(turn, state) if queue.worker is not None else None
         deployment = turn.deployment
         if deployment is None:
-            if blocked is None and queue.target is not None:
+            if blocked is None and queue.target is None:
+                return  # made just now, or by another replica
+            if blocked is None:
                 blocked = Fault(
                     "TargetNotFound",
                     f"there is no Deployment {queue.target}: create it, or correct scaleTargetRef",
@@ -179,12 +180,12 @@ class Reconciler:
             return
         if state.applied:  # this generation is of our own making
             state.applied = (state.applied[0], state.applied[1] + 1)
+        if replicas == seen.replicas:
+            return  # a new Deployment that starts asleep
         state.last_scale = timestamp(datetime.now(UTC))
-        direction = "up" if replicas > current else "down"
-        message = f"{current} to {replicas} replicas: {explain(decision, seen)}"
-        log.info(
-            "scale", queue=turn.queue.name, current=current, replicas=replicas, reason=str(decision.reason)
-        )
+        direction = "up" if replicas > seen.replicas else "down"
+        message = f"{seen.replicas} to {replicas} replicas: {explain(decision, seen)}"
+        log.info("scale", queue=turn.queue.name, message=message)
         metrics.SCALES.add(
             1, {"queue": turn.queue.name, "direction": direction, "reason": str(decision.reason)}
         )
@@ -316,8 +317,9 @@ class Reconciler:
             return
         before: Json = turn.resource.get("status", {})
         status = build_status(turn.queue, findings, before, datetime.now(UTC))
-        prompt = any(status.get(name) != _known(before.get(name)) for name in PROMPT)
-        if not prompt and (status == before or turn.now - state.written_at < REFRESH_SECONDS):
+        if gist(status) == gist(before) and turn.now - state.written_at < REFRESH_SECONDS:
+            return
+        if status == before:
             return
         absent = {name: None for name in before if name not in status}
         self._cluster.patch_status(turn.queue, {**status, **absent})
@@ -347,13 +349,6 @@ def _slots(backlog: Backlog, queue: Queue) -> int | None:
     if told:
         return round(sum(told) / len(told))
     return int(queue.worker["concurrency"]) if queue.worker else None
-
-
-def _known(value: Any) -> Any:
-    """The API server leaves out what a patch set to null."""
-    if isinstance(value, dict):
-        return {"limitedBy": None, **value}
-    return value
 
 
 def _turned_bad(before: Json, after: Json) -> list[Json]:

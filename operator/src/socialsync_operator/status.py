@@ -15,9 +15,6 @@ from socialsync_operator.spec import Queue
 Json = dict[str, Any]
 State = Literal["True", "False", "Unknown"]
 
-# what must not wait for the next refresh when it changes
-PROMPT = ("observedGeneration", "replicas", "readyReplicas", "desiredReplicas", "decision", "conditions")
-
 
 @dataclass(frozen=True, slots=True)
 class Findings:
@@ -46,6 +43,19 @@ def build_status(queue: Queue, findings: Findings, previous: Json, now: datetime
         **_numbers(findings, now),
     }
     return {name: value for name, value in status.items() if value is not None}
+
+
+def gist(status: Json) -> tuple[Any, ...]:
+    """What must be shown at once when it changes; numbers and sentences can wait for the next refresh."""
+    decision = status.get("decision", {})
+    return (
+        *(
+            status.get(name)
+            for name in ("observedGeneration", "replicas", "readyReplicas", "desiredReplicas")
+        ),
+        *(decision.get(name) for name in ("reason", "limitedBy", "dryRun")),
+        *((each["type"], each["status"], each["reason"]) for each in status.get("conditions", ())),
+    )
 
 
 def explain(decision: Decision, seen: Observation) -> str:

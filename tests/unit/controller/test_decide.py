@@ -189,7 +189,7 @@ def test_down_to_the_highest_need_of_the_window() -> None:
     assert operator.watch(seen(depth=100), 5)[-1] == 10
     assert operator.watch(seen(depth=60, removable=10), 60) == [10] * 60
     assert operator.watch(seen(depth=20, removable=10), 59) == [10] * 59
-    assert operator.watch(seen(depth=20, removable=10), 61) == [6] * 60
+    assert operator.watch(seen(depth=20, removable=10), 60) == [6] * 60
     assert operator.look(seen(depth=20, removable=10)).replicas == 2
 
 
@@ -427,6 +427,14 @@ def test_fallback_from_zero_and_never_to_zero() -> None:
     assert operator.watch(seen(0, depth=None), 4) == [0, 0, 8, 8]
     operator = Operator(replace(SCALING, fallback=replace(KEPT, replicas=0)), replicas=4)
     assert operator.watch(seen(depth=None), 500) == [4] * 500
+
+
+def test_fallback_goes_up_by_the_rules_too() -> None:
+    """As KEDA's, which passes through the HPA."""
+    slow = replace(SCALING, fallback=RAISED, up=Rules(policies=(Policy("Pods", 1, 60),)))
+    assert Operator(slow, replicas=4).watch(seen(depth=None), 60) == [4, 4, *[5] * 58]
+    never = replace(slow, up=Rules(select="Disabled"))
+    assert Operator(never, replicas=4).watch(seen(depth=None), 60) == [4] * 60
 
 
 def test_one_success_starts_the_count_of_failures_anew() -> None:

@@ -14,7 +14,7 @@ from socialsync_operator.decide import ZERO_READS, Decision, Limit, Memory, deci
 from socialsync_operator.observation import Observation
 from socialsync_operator.spec import Fallback, Policy, Rules, Scaling
 
-check = settings(max_examples=300, derandomize=True, deadline=None)
+check = settings(max_examples=200, derandomize=True, deadline=None)
 QUIET = Observation(replicas=0, ready=0, depth=0, in_flight=0, oldest_age=0.0, idle=True, arrivals=0)
 
 
@@ -100,7 +100,7 @@ fallbacks = st.builds(
 
 @st.composite
 def scalings(draw: st.DrawFn, **fixed: Any) -> Scaling:
-    low = draw(st.integers(0, 4))
+    low = draw(st.sampled_from([0, 0, 1, 4]))
     drawn = Scaling(
         min=low,
         max=low + draw(st.integers(0, 40)),
@@ -147,7 +147,7 @@ blind = st.builds(
 
 
 def steps(
-    metrics: st.SearchStrategy[Observation] = known | blind, *, edits: bool = True, size: int = 40
+    metrics: st.SearchStrategy[Observation] = known | blind, *, size: int = 30
 ) -> st.SearchStrategy[list[Step]]:
     return st.lists(
         st.builds(
@@ -156,7 +156,7 @@ def steps(
             metrics=metrics,
             starting=st.sampled_from([0, 0, 0, 3, 100]),
             applied=st.sampled_from([True, True, True, False]),
-            edit=st.sampled_from([None] * 9 + [0, 1, 30]) if edits else st.none(),
+            edit=st.sampled_from([None] * 9 + [0, 1, 30]),
         ),
         min_size=1,
         max_size=size,
@@ -192,16 +192,15 @@ def test_2_never_down_on_a_missing_metric(scaling: Scaling, replicas: int, steps
 @check
 @given(scaling=scalings(), replicas=replicas, steps=steps(idle | idle | idle | known | blind))
 def test_3_zero_only_after_a_quiet_cooldown(scaling: Scaling, replicas: int, steps: list[Step]) -> None:
-    driver = Driver(replace(scaling, min=0), replicas)
     quiet: list[Look] = []
-    for look in driver.run(steps):
+    for look in Driver(scaling, replicas).run(steps):
         seen = look.seen
         is_quiet = (seen.depth, seen.in_flight, seen.arrivals, seen.idle) == (0, 0, 0, True)
         quiet = [*quiet, look] if is_quiet and not seen.missing else []
         if look.out == 0 and seen.replicas > 0 and scaling.max > 0:
             assert len(quiet) >= ZERO_READS
             assert look.now - quiet[0].now >= scaling.cooldown
-        assert scaling.min == 0 or Driver(scaling, replicas).run([Step(1, seen)])[0].out > 0
+            assert scaling.min == 0
 
 
 @check
@@ -262,10 +261,10 @@ def _least(driver: Driver, policy: Policy, now: float) -> float:
 def test_6_constant_metrics_lead_to_a_fixed_point(
     scaling: Scaling, replicas: int, metrics: Observation
 ) -> None:
-    """The longest way: 50 replicas one by one, each a minute after the other."""
-    driver = Driver(scaling, replicas)
-    outs = [driver.look(Step(20, metrics)).out for _ in range(250)]
-    assert len(set(outs[200:])) == 1
+    """The longest way: 50 replicas one by one, each a look after the other and held for one more."""
+    driver = Driver(replace(scaling, max_busy_hold=20), replicas)
+    outs = [driver.look(Step(61, metrics)).out for _ in range(180)]
+    assert len(set(outs[150:])) == 1
 
 
 @check
@@ -300,7 +299,7 @@ def test_8_a_wave_shorter_than_the_window_never_scales_down(
 ) -> None:
     assume(low <= high)
     driver = Driver(Scaling(0, 100, 5, 10, cooldown=0), min(start, high))
-    for second in range(400):
+    for second in range(300):
         wanted = high if second % (up + down) < up else low
         look = driver.look(Step(1, replace(QUIET, depth=10 * wanted, removable=100)))
         assert look.out >= look.seen.replicas
@@ -313,13 +312,12 @@ def test_9_busy_workers_are_spared_for_the_whole_hold(
 ) -> None:
     since: float | None = None
     for look in Driver(scaling, replicas).run(steps):
-        if look.decision.wanted < look.seen.replicas:
-            since = look.now if since is None else since
-        else:
+        if look.decision.wanted >= look.seen.replicas:
             since = None
-        if look.out < look.seen.replicas and since is not None:
-            held = look.now - since < scaling.max_busy_hold
-            assert not held or look.seen.replicas - look.out <= look.seen.removable
+            continue
+        since = look.now if since is None else since
+        if look.now - since < scaling.max_busy_hold:
+            assert look.seen.replicas - look.out <= look.seen.removable
 
 
 @check
@@ -413,8 +411,8 @@ def test_a_quiet_queue_comes_to_its_least(scaling: Scaling, replicas: int, steps
     driver = Driver(scaling, replicas)
     driver.run(steps)
     gone = replace(QUIET, removable=1, arrival_rate=1e-300, service_time=1.0, slots=1)
-    for _ in range(250):
-        driver.look(Step(20, gone))
+    for _ in range(150):
+        driver.look(Step(61, gone))
     assert driver.replicas == scaling.min or scaling.down.tolerance >= 0.5
 
 

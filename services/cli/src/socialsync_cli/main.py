@@ -36,6 +36,8 @@ app = typer.Typer(
 )
 accounts_app = typer.Typer(no_args_is_help=True, help="Connect accounts, list them, make API keys.")
 app.add_typer(accounts_app, name="accounts")
+queues_app = typer.Typer(help="Show what waits, what runs and which conversations are due.")
+app.add_typer(queues_app, name="queues")
 
 Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="The data folder of `socialsync run`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -170,15 +172,37 @@ def key(
     sys.stdout.write(f"{made}\n")
 
 
-@app.command("queues")
-def show_queues(*, as_json: Json = False, data: Data = DEFAULT) -> None:
+@queues_app.callback(invoke_without_command=True)
+def show_queues(context: typer.Context, *, as_json: Json = False, data: Data = DEFAULT) -> None:
     """Show what waits, what runs and which conversations are due."""
+    if context.invoked_subcommand is not None:
+        return
     _use(DataFolder(data).running())
     found = queues.read_queues()
     if as_json:
         sys.stdout.write(f"{json.dumps(asdict(found))}\n")
     else:
         out.print(found.table())
+
+
+@queues_app.command("explain")
+def explain_queue(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The SocialSyncQueue's name.")],
+    *,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="By default that of the current context.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show why a queue has the replicas that it has: every number on the way, and what limited it."""
+    # only here: the Kubernetes client is large, and no other command needs it
+    from socialsync_cli.explain import explanation, read_queue
+
+    queue = read_queue(name, namespace)
+    if as_json:
+        sys.stdout.write(f"{json.dumps(queue.get('status', {}))}\n")
+    else:
+        out.print(explanation(queue))
 
 
 @app.command()

@@ -136,11 +136,12 @@ class Elector:
         """One round: renew the term, or else try to begin one."""
         started = self._clock()
         try:
-            self._end_term_that_is_over()
             if self._abstaining:
+                self._stand_down("abstains")
                 # each round: an acquisition whose answer was lost may have won it
                 self._lock.release(self._identity)
             else:
+                self._end_term_that_is_over()
                 self._renew_or_begin(started)
         except TransientError as error:
             self._outage.began(error)
@@ -151,8 +152,6 @@ class Elector:
         if self._resigning:
             self._stand_down("refused by the store")
             self._resigning = False
-        elif self._abstaining:
-            self._stand_down("abstains")
         elif self._term and self.term() is None:
             self._stand_down("not renewed in time")
 

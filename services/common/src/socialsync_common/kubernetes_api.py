@@ -120,6 +120,18 @@ def current_namespace() -> str | None:
         return None
 
 
+def default_namespace() -> str:
+    """The pod's own, or the one of the kubeconfig's current context."""
+    own = current_namespace()
+    if own is not None:
+        return own
+    try:
+        _, context = config.list_kube_config_contexts()
+    except (ConfigException, OSError) as error:
+        raise ConfigError(f"KUBECONFIG: no cluster to talk to: {error}") from None
+    return str(context["context"].get("namespace") or "default")
+
+
 def _refused(status: int, content: bytes) -> ApiError:
     try:
         answer = json.loads(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 from uuid import uuid4
@@ -23,13 +24,14 @@ from socialsync_common.errors import ConfigError
 from socialsync_common.health import HealthServer
 from socialsync_common.outage import Outage
 from socialsync_common.settings import BrokerSettings, ElectionSettings, WorkerSettings, load
-from socialsync_scheduler.fencing import Fence, Outcome
+from socialsync_scheduler.fencing import Claim, Fence, Outcome
 from socialsync_scheduler.redis_lock import RedisLock
 from socialsync_scheduler.schedule import ENTRIES, Entry, Timetable
 
 REQUEST_SECONDS = 0.7
 STANDBY_SECONDS = 0.05
 RETRY_SECONDS = 0.1
+GIVE_UP_SECONDS = 2
 STUCK_SECONDS = 15
 
 # Two seconds at most, and never a second try: a send whose answer was lost may have arrived.
@@ -47,7 +49,8 @@ class FencedScheduler(Scheduler):
     """Every replica runs one; only the elected one sends, and each slot of an entry at most once.
 
     A slot that nobody claimed in time is never made up for. A claim is not given back: should the send
-    after it fail, this slot stays empty.
+    after it fail, this slot stays empty. A leader that cannot send for two seconds lets another try, which may
+    reach Redis where it does not, and campaigns again when it could.
     """
 
     def __init__(self, app: Celery, lazy: bool = False, **options: Any) -> None:
@@ -62,10 +65,12 @@ class FencedScheduler(Scheduler):
         settings = load(ElectionSettings)
         identity = f"{settings.pod_name or socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._timetable = Timetable(ENTRIES)
-        self._fence = Fence(_client(redis_url))
+        self._redis = _client(redis_url)
+        self._fence = Fence(self._redis)
         self._outage = Outage("sending")
         self._epoch: tuple[int, int] | None = None  # a term's number, and the epoch it began
         self._ticked = time.monotonic()
+        self._failing_since: float | None = None
         self._elector = Elector(_lock(settings, redis_url), identity)
         self._elector.start()
         health_port = load(WorkerSettings).health_port
@@ -83,21 +88,39 @@ class FencedScheduler(Scheduler):
         if not self._elector.alive:
             raise RuntimeError("the elector has died")
         term = self._elector.term()
-        if term is None:
-            return STANDBY_SECONDS
         try:
-            return self._tick(term)
+            if term:
+                return self._tick(term)
+            if self._failing_since is not None:
+                self._try_to_write()
+            return STANDBY_SECONDS
         except (redis.RedisError, OperationalError, OSError) as error:
-            self._outage.began(error)
-            super().close()  # drops the broker connection: the next send opens another
+            self._failed(error)
             return RETRY_SECONDS
+
+    def _failed(self, error: Exception) -> None:
+        self._outage.began(error)
+        super().close()  # drops the broker connection: the next send opens another
+        if self._failing_since is None:
+            self._failing_since = self._ticked
+        elif time.monotonic() - self._failing_since >= GIVE_UP_SECONDS:
+            self._elector.abstain()
+
+    def _worked(self) -> None:
+        self._outage.ended()
+        self._failing_since = None
+        self._elector.rejoin()
+
+    def _try_to_write(self) -> None:
+        """Refused by a Redis that takes no writes; where it is not, it changes nothing."""
+        self._redis.set("beat:probe", "", xx=True)
+        self._worked()
 
     def _tick(self, term: Term) -> float:
         epoch = self._epoch_of(term)
         for entry in self._timetable.due(time.monotonic()):
             wait = self._run(entry, term, epoch)
             self._timetable.postpone(entry, time.monotonic() + wait)
-        self._outage.ended()
         return min(self._timetable.wait(time.monotonic()), float(self.max_interval))
 
     def _epoch_of(self, term: Term) -> int:
@@ -115,15 +138,19 @@ class FencedScheduler(Scheduler):
             return RETRY_SECONDS
         # the process may have been stopped for long since the claim
         if claim.outcome is Outcome.WON and self._elector.holds(term):
-            self._send(entry, claim.slot)
+            self._send(entry, claim)
+            self._worked()
         return claim.remaining - (time.monotonic() - answered)
 
-    def _send(self, entry: Entry, slot: int) -> None:
+    def _send(self, entry: Entry, claim: Claim) -> None:
+        """The tick expires by the clock of Redis: by ours, workers might drop it as it comes."""
+        claimed = (claim.slot + 1) * entry.every - claim.remaining
+        expires = datetime.fromtimestamp(claimed + entry.expires, UTC)
         self.app.send_task(
             entry.task,
-            task_id=entry.task_id(slot),
+            task_id=entry.task_id(claim.slot),
             producer=self.producer,
-            expires=entry.expires,
+            headers={"expires": expires.isoformat()},  # the argument would be compared with our clock
             ignore_result=True,
             delivery_mode="transient",
             retry=False,
