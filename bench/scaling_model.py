@@ -105,6 +105,12 @@ class Cluster:
     def over(self) -> bool:
         return self._arrived == len(self.tasks) and not self.waiting and not self.in_flight
 
+    def begin_with(self, pods: int) -> None:
+        """Pods that are ready from the start."""
+        for _ in range(pods):
+            self.pods.append(Pod())
+            self._begin(self.pods[-1])
+
     def advance(self, until: float) -> None:
         """Everything that happens before ``until``."""
         while True:
@@ -332,9 +338,7 @@ class Run:
 def simulate(scenario: Scenario, tasks: Sequence[Task], scaler: Scaler, start: int) -> Run:
     """``start`` pods are ready when it begins."""
     cluster = Cluster(tasks, scenario.slots, scenario.start_seconds)
-    cluster.pods = [Pod() for _ in range(start)]
-    for pod in cluster.pods:
-        cluster._begin(pod)
+    cluster.begin_with(start)
     replicas, depth = [], []
     for second in range(int(scenario.seconds)):
         cluster.advance(second)
@@ -348,3 +352,79 @@ def simulate(scenario: Scenario, tasks: Sequence[Task], scaler: Scaler, start: i
         scaler.look(cluster)
     late = [cluster.now - came for came, _ in cluster.waiting]
     return Run(cluster.waits + late, used, events, killed, replicas, depth)
+
+
+# The oracle ------------------------------------------------------------------------------------------
+
+
+def oracle(scenario: Scenario, tasks: Sequence[Task], window: int) -> Run:
+    """Who knows each arrival and each service time beforehand, and has the pods ready when they are needed.
+
+    1. In slot-seconds: what has come is the most that can be done, what came ``target_latency`` ago must be begun.
+       The string pulled taut between the two curves is the least capacity at each moment: no other course that
+       keeps the target has a lower peak, over any stretch of time.
+    2. A replica that is needed stays for ``window`` seconds, as the user asked for (0: without that).
+    3. The plan is run against the same queue. Where a task waits beyond the target all the same (tasks are no
+       fluid), a replica is added for that time, until none does; then each level of the plan that the target
+       does not need is taken away.
+    """
+    least = [ceil(slope / scenario.slots) for slope in _taut(scenario, tasks)]
+    while True:
+        plan = _hold(least, window, scenario.scaling)
+        run = simulate(scenario, tasks, Planned(plan, scenario.start_seconds), plan[0])
+        late = _late_seconds(scenario, tasks, run)
+        if not late or all(plan[second] == scenario.scaling.max for second in late):
+            break
+        for second in late:
+            least[second] += 1
+    return run
+
+
+def _late_seconds(scenario: Scenario, tasks: Sequence[Task], run: Run) -> set[int]:
+    """Those in which a task waited that waited too long. The line is served in order, so the waits are too."""
+    target, last = scenario.scaling.target_latency, int(scenario.seconds) - 1
+    return {
+        second
+        for (came, _), wait in zip(tasks, run.waits, strict=True)
+        if wait > target
+        for second in range(int(came), min(last, int(came + wait)) + 1)
+    }
+
+
+def _hold(least: Sequence[int], window: int, scaling: Scaling) -> list[int]:
+    highest, plan = Window(1), []
+    for second, replicas in enumerate(least):
+        highest = highest.add(second, min(max(replicas, scaling.min), scaling.max), window)
+        plan.append(highest.extreme)
+    return plan
+
+
+def _taut(scenario: Scenario, tasks: Sequence[Task]) -> list[float]:
+    """Slots busy in each second, by the string between the curves of what has come and what must be begun."""
+    seconds = int(scenario.seconds)
+    upper, lower = [0.0] * (seconds + 1), [0.0] * (seconds + 1)
+    total = 0.0
+    for came, takes in tasks:
+        due = ceil(came + scenario.scaling.target_latency)
+        if due <= seconds:
+            lower[due] = total  # what is before it in the line
+        total += takes
+        upper[min(seconds, ceil(came))] = total
+    upper, lower = list(accumulate(upper, max)), list(accumulate(lower, max))
+    slopes: list[float] = []
+    done = 0.0
+    while (at := len(slopes)) < seconds:
+        least, most = (0.0, seconds), (inf, seconds)  # the slopes that both curves allow, and where they touch
+        for end in range(at + 1, seconds + 1):
+            must, can = (lower[end] - done) / (end - at), (upper[end] - done) / (end - at)
+            if must > most[0]:
+                least = most  # as much as can be done; it bends upwards there
+                break
+            if can < least[0]:
+                break  # as little as must be done; it bends downwards there
+            least = max(least, (must, end))
+            most = (can, end) if can <= most[0] else most
+        slope, end = least
+        slopes += [slope] * (end - at)
+        done += slope * (end - at)
+    return slopes

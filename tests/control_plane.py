@@ -323,7 +323,6 @@ class ControlPlane:
     def install(self, manifests: Path) -> None:
         """Apply a file; returns when the resources that it defines are served."""
         self.kubectl("apply", "--server-side", "-f", str(manifests))
-        self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         described = "apis/socialsync.ai/v1alpha1"
         wait_until(lambda: described in self.api.get("/openapi/v3")["paths"], 30, "its description")
         shutil.rmtree(self.directory / "cache")  # kubectl remembers which resources there were

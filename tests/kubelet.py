@@ -144,6 +144,7 @@ class Fleet:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
         self.killed_busy: list[str] = []
+        self.stopped: list[str] = []
         self.completed = 0
         self.waits: list[float] = []
 
@@ -170,10 +171,19 @@ class Fleet:
         name = pod["metadata"]["name"]
         with self._lock:
             worker = self._workers.pop(name, None)
-        if worker is not None and worker.running:
-            self.killed_busy.append(name)
+        if worker is not None:
+            self.stopped.append(name)
+            if worker.running:
+                self.killed_busy.append(name)
         self._registry.leave(name)
         return True
+
+    @property
+    def backlog(self) -> int:
+        """Messages that wait or are held."""
+        return int(
+            self._client.llen(f"celery:{self._queue}") + self._client.hlen(f"celery:unacked:{self._queue}")
+        )
 
     def mute(self, name: str) -> None:
         with self._lock:

@@ -6,38 +6,18 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
 
-from control_plane import ControlPlane
-from kubelet import Fleet, Kubelet, create_node
-from operator_process import Operator, running_operator, until
-from socialsync_cli.embedded import EmbeddedRedis
+from kubelet import Fleet, Kubelet
+from operator_process import Operator, until
 from socialsync_common.kubernetes_api import MERGE_PATCH, ApiError
 
 pytestmark = pytest.mark.integration
 
 AT_ONCE = {"scaleDown": {"stabilizationWindowSeconds": 0}}
-
-
-@pytest.fixture
-def operator(
-    plane: ControlPlane, namespace: str, redis_server: EmbeddedRedis, redis_client: redis.Redis
-) -> Iterator[Operator]:
-    create_node(plane.api)
-    with running_operator(plane, namespace, redis_server.url, "operator-a") as running:
-        yield running
-
-
-@pytest.fixture
-def fleet(operator: Operator, redis_client: redis.Redis) -> Iterator[Fleet]:
-    """Workers for the queue ``ingest``, in pods that come up."""
-    fleet = Fleet(redis_client, "ingest")
-    with fleet, Kubelet(operator.plane.api, operator.namespace, fleet):
-        yield fleet
 
 
 def test_a_burst_on_a_sleeping_queue_gets_all_it_needs_in_one_hop(operator: Operator, fleet: Fleet) -> None:
