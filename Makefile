@@ -29,7 +29,7 @@ run: setup ## Bring the whole system up and play a conversation (ARGS=--once: ch
 ##@ Test
 
 .PHONY: test
-test: lint types ## Everything: lint, types, unit, integration and drills
+test: lint types control-plane ## Everything: lint, types, unit, integration, controller and drills
 	$(BIN)/pytest $(ARGS)
 
 .PHONY: test-unit
@@ -40,21 +40,30 @@ test-unit: setup ## Unit tests: no sockets, no servers
 test-integration: setup ## Tests on a real Postgres and Redis, which they start
 	$(BIN)/pytest tests/integration $(ARGS)
 
+.PHONY: test-controller
+test-controller: control-plane ## The operator and Beat on a real Kubernetes control plane, which they start
+	$(BIN)/pytest tests/unit/controller tests/controller $(ARGS)
+
+.PHONY: control-plane
+control-plane: setup ## Build etcd and Kubernetes' control plane for the tests, once (needs Go)
+	@$(BIN)/python tests/control_plane.py
+
 .PHONY: test-drills
 test-drills: setup ## Kill processes and count what arrives, a few rounds
 	$(BIN)/pytest tests/drills $(ARGS)
 
 .PHONY: drill
-drill: setup ## The same for longer (ROUNDS=20), with what happens on screen
+drill: control-plane ## The same for longer (ROUNDS=20), and the operator's and Beat's, with what happens on screen
 	DRILL_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/drills -s $(ARGS)
+	SCALE_DOWNS=500 BEAT_ROUNDS=200 $(BIN)/pytest tests/controller -m drill -s $(ARGS)
 
-BENCHES := webhooks reply_latency scan pools
+BENCHES := webhooks reply_latency scan pools scaling
 
 .PHONY: bench
 bench: $(BENCHES:%=bench-%) ## All benches, one JSON line each; each compares with the plain design where there is one
 
-.PHONY: bench-webhooks bench-reply_latency bench-scan bench-pools
-bench-webhooks bench-reply_latency bench-scan bench-pools: bench-%: setup
+.PHONY: $(BENCHES:%=bench-%)
+$(BENCHES:%=bench-%): bench-%: setup
 	@$(BIN)/python bench/$*.py $(ARGS)
 
 ##@ Code

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from itertools import accumulate, groupby
+from itertools import accumulate
 from math import ceil, inf, log
 from typing import Protocol
 
@@ -28,6 +28,7 @@ from socialsync_operator.windows import Change, Window, ceiling, floor
 
 Task = tuple[float, float]  # when it comes, how long it takes
 SPREAD = 0.6  # sigma of the lognormal service times
+REPORT_SECONDS = 1.1  # a worker's heartbeat: each second, and what its own loop adds
 DRAIN_SECONDS = 3600.0  # after the last arrival, for what still waits
 
 
@@ -64,6 +65,9 @@ class Pod:
     cordoned: bool = False
     leaving: bool = False
     listed: bool = False  # among those that ask for work
+    since: float = 0.0  # when ``running`` last changed
+    busy: float = 0.0  # slot-seconds, and tasks done, since its last report
+    done: int = 0
 
 
 @dataclass(slots=True)
@@ -78,7 +82,7 @@ class Cluster:
     waiting: deque[Task] = field(default_factory=deque)
     waits: list[float] = field(default_factory=list)
     in_flight: int = 0
-    completed: int = 0
+    completed: int = 0  # by the workers' reports, as is busy_seconds
     busy_seconds: float = 0.0
     pod_seconds: float = 0.0
     events: int = 0
@@ -86,7 +90,7 @@ class Cluster:
     _ending: int = 0
     _arrived: int = 0
     _asking: deque[Pod] = field(default_factory=deque)
-    _agenda: list[tuple[float, int, bool, Pod]] = field(default_factory=list)
+    _agenda: list[tuple[float, int, Callable[[Pod], None], Pod]] = field(default_factory=list)
     _entries: int = 0
 
     @property
@@ -123,9 +127,9 @@ class Cluster:
                 self.waiting.append(self.tasks[self._arrived])
                 self._arrived += 1
             else:
-                at, _, ends, pod = heappop(self._agenda)
+                at, _, happens, pod = heappop(self._agenda)
                 self._pass_to(at)
-                (self._end if ends else self._begin)(pod)
+                happens(pod)
             self._dispatch()
         self._pass_to(until)
 
@@ -137,7 +141,7 @@ class Cluster:
         while self.replicas < replicas:
             pod = Pod()
             self.pods.append(pod)
-            self._schedule(self.now + self.start_seconds, False, pod)
+            self._schedule(self.start_seconds, self._begin, pod)
         if self.replicas > replicas:
             order = self.by_preference() if idle_first else self._newest_first()
             for pod in order[: self.replicas - replicas]:
@@ -153,31 +157,45 @@ class Cluster:
 
     def by_preference(self) -> list[Pod]:
         """Who is to go first: who has not started, who is cordoned, who has least to lose, who is new."""
-        return sorted(
-            self._newest_first(), key=lambda pod: (pod.ready, not pod.cordoned, pod.running)
-        )
+        return sorted(self._newest_first(), key=lambda pod: (pod.ready, not pod.cordoned, pod.running))
 
     def _newest_first(self) -> list[Pod]:
         return sorted(reversed(self.pods), key=lambda pod: pod.ready)
 
     def _pass_to(self, now: float) -> None:
         seconds = now - self.now
-        self.busy_seconds += seconds * self.in_flight
         self.pod_seconds += seconds * (len(self.pods) + self._ending)
         self.now = now
 
-    def _schedule(self, at: float, ends: bool, pod: Pod) -> None:
+    def _schedule(self, seconds: float, happens: Callable[[Pod], None], pod: Pod) -> None:
         self._entries += 1
-        heappush(self._agenda, (at, self._entries, ends, pod))
+        heappush(self._agenda, (self.now + seconds, self._entries, happens, pod))
 
     def _begin(self, pod: Pod) -> None:
         pod.ready = True
+        pod.since = self.now
         self._list(pod)
+        self._schedule(REPORT_SECONDS, self._report, pod)
+
+    def _report(self, pod: Pod) -> None:
+        """What it has done since its last report, as a worker's heartbeat tells it."""
+        if pod.leaving and not pod.running:
+            return
+        self._count(pod, 0)
+        self.busy_seconds += pod.busy
+        self.completed += pod.done
+        pod.busy, pod.done = 0.0, 0
+        self._schedule(REPORT_SECONDS, self._report, pod)
+
+    def _count(self, pod: Pod, change: int) -> None:
+        pod.busy += (self.now - pod.since) * pod.running
+        pod.since = self.now
+        pod.running += change
+        self.in_flight += change
 
     def _end(self, pod: Pod) -> None:
-        pod.running -= 1
-        self.in_flight -= 1
-        self.completed += 1
+        self._count(pod, -1)
+        pod.done += 1
         self._list(pod)
         if pod.leaving and pod.running == 0:
             self._ending -= 1
@@ -197,9 +215,8 @@ class Cluster:
             if self._asks(pod):
                 came, takes = self.waiting.popleft()
                 self.waits.append(self.now - came)
-                pod.running += 1
-                self.in_flight += 1
-                self._schedule(self.now + takes, True, pod)
+                self._count(pod, 1)
+                self._schedule(takes, self._end, pod)
                 self._list(pod)
 
     def _remove(self, pod: Pod) -> None:
@@ -414,7 +431,10 @@ def _taut(scenario: Scenario, tasks: Sequence[Task]) -> list[float]:
     slopes: list[float] = []
     done = 0.0
     while (at := len(slopes)) < seconds:
-        least, most = (0.0, seconds), (inf, seconds)  # the slopes that both curves allow, and where they touch
+        least, most = (
+            (0.0, seconds),
+            (inf, seconds),
+        )  # the slopes that both curves allow, and where they touch
         for end in range(at + 1, seconds + 1):
             must, can = (lower[end] - done) / (end - at), (upper[end] - done) / (end - at)
             if must > most[0]:

@@ -145,6 +145,7 @@ class Fleet:
         self._thread = threading.Thread(target=self._run, name="fleet", daemon=True)
         self.killed_busy: list[str] = []
         self.stopped: list[str] = []
+        self.holding = False  # report, and take nothing
         self.completed = 0
         self.waits: list[float] = []
 
@@ -216,7 +217,7 @@ class Fleet:
             self._client.hdel(f"celery:unacked:{self._queue}", *done)
             worker.completed += len(done)
             self.completed += len(done)
-        while not worker.cordoned and len(worker.running) < worker.slots:
+        while not (self.holding or worker.cordoned) and len(worker.running) < worker.slots:
             message = self._client.rpop(f"celery:{self._queue}")
             if message is None:
                 break

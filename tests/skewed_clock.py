@@ -56,7 +56,7 @@ time_t time(time_t *result) {
 COMPILER = shutil.which("gcc") or shutil.which("cc")
 
 
-def build(folder: Path) -> Path:
+def build_library(folder: Path) -> Path:
     """Compile the library that replaces the C library's clocks."""
     assert COMPILER
     source, library = folder / "skewed_clock.c", folder / "skewed_clock.so"

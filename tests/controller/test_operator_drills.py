@@ -28,7 +28,7 @@ from support import server_folder
 
 pytestmark = [pytest.mark.integration, pytest.mark.drill]
 
-SCALE_DOWNS = int(os.environ.get("SCALE_DOWNS", "60"))
+SCALE_DOWNS = int(os.environ.get("SCALE_DOWNS", "50"))
 QUEUES = int(os.environ.get("QUEUES", "300"))
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "60"))
 FLEETS = 10
@@ -99,8 +99,12 @@ def test_servers_that_are_away_change_nothing_and_stop_nobody(
     ):
         fleet = Fleet(client, "ingest")
         with fleet, Kubelet(plane.api, namespace, fleet):
-            operator.create(minReplicas=1, behavior={"scaleDown": {"stabilizationWindowSeconds": 600}})
-            fleet.send(1000)
+            operator.create(
+                minReplicas=1,
+                maxReplicas=60,
+                behavior={"scaleDown": {"stabilizationWindowSeconds": 600}},
+            )
+            fleet.send(300)
             until(lambda: operator.wanted() > 1)
             until(lambda: not fleet.backlog, 60)
             _away(operator, figures, "redis", server.kill, server.start, fleet)
@@ -143,6 +147,7 @@ def test_no_busy_worker_is_killed_by_a_scale_down(
         name: Fleet(redis_client, name, slots=2, task=lambda: dice.choice((0.05, 0.3, 1.0, 4.0)))
         for name in names
     }
+    one_by_one = {"type": "Pods", "value": 1, "periodSeconds": 1}
     started = time.monotonic()
     with ExitStack() as stack:
         for fleet in fleets.values():
@@ -152,9 +157,9 @@ def test_no_busy_worker_is_killed_by_a_scale_down(
             pair.create(
                 name,
                 minReplicas=1,
-                maxReplicas=8,
+                maxReplicas=10,
                 targetLatencySeconds=2,
-                behavior={"scaleDown": {"stabilizationWindowSeconds": 0}},
+                behavior={"scaleDown": {"stabilizationWindowSeconds": 0, "policies": [one_by_one]}},
             )
         while (done := len(pair.events("ScaledDown"))) < SCALE_DOWNS:
             # bursts and trickles, so that there is always someone busy when others are to go

@@ -87,7 +87,7 @@ def test_ten_thousand_deliveries_of_a_hundred_messages(stack: Stack) -> None:
         for n in range(100)
     ]
     deliveries = originals * 100
-    random.Random(3).shuffle(deliveries)  # noqa: S311
+    random.Random(3).shuffle(deliveries)
     assert deliver_all(stack, deliveries) == {200: 10_000}
     rows = stack.query(
         "SELECT count(*) AS n, count(DISTINCT conversation_id) AS c FROM messages WHERE platform_message_id LIKE 'wamid.many.%%'"

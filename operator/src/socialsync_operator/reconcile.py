@@ -40,7 +40,7 @@ class QueueState:
     rates: Rates = field(default_factory=Rates)
     watch: Watch = field(default_factory=Watch)
     applied: tuple[str, int] | None = None  # what was last applied, and the generation that it made
-    cordoning: bool = False
+    cordoned: tuple[str, ...] = ()
     restarted_at: float | None = None
     looked_at: float = float("-inf")  # at the pods, for what is wrong with them
     fault: Fault | None = None
@@ -151,15 +151,10 @@ class Reconciler:
         seen = self._observe(turn, state, replicas=0 if new else replicas, ready=ready)
         decision, memory = decide(scaling, seen, state.memory, turn.now)
         pods = None
-        if decision.wanted < seen.replicas and turn.acts() and not queue.dry_run:
+        if turn.acts() and not queue.dry_run and (decision.wanted < seen.replicas or state.cordoned):
             pods = self._pods(deployment)
-            seen = replace(
-                seen, removable=self._prepare_removal(turn, state, pods, seen.replicas - decision.wanted)
-            )
-            decision, memory = decide(scaling, seen, state.memory, turn.now)
-        elif state.cordoning and turn.acts():
-            self._cordon(queue, ())
-            state.cordoning = False
+            removable = self._prepare_removal(turn, state, pods, seen.replicas, decision.wanted)
+            decision, memory = decide(scaling, replace(seen, removable=removable), state.memory, turn.now)
         state.memory = memory
         if turn.acts() and not queue.dry_run and not (blocked and not new):
             self._set_replicas(turn, state, replicas, decision, seen)
@@ -191,22 +186,33 @@ class Reconciler:
         )
         self._record(turn, "Normal", f"Scaled{direction.capitalize()}", message)
 
-    def _prepare_removal(self, turn: Turn, state: QueueState, pods: list[Json], excess: int) -> int:
-        """Cordon those that are to go and write the costs; returns how many may go now."""
-        if isinstance(turn.backlog, Unreadable):
+    def _prepare_removal(
+        self, turn: Turn, state: QueueState, pods: list[Json], replicas: int, wanted: int
+    ) -> int:
+        """Cordon those that are to go and write the costs; returns how many may go now.
+
+        As long as Kubernetes has not done what it was last told, everything stays: a pod that is about to go must
+        neither be let loose nor be counted again.
+        """
+        there = [parse_pod(pod) for pod in pods if is_there(pod)]
+        if isinstance(turn.backlog, Unreadable) or len(there) != replicas:
+            self._cordon(turn.queue, state, state.cordoned)
             return 0
-        plan = plan_removal([parse_pod(pod) for pod in pods if is_there(pod)], turn.backlog.reports, excess)
-        self._cordon(turn.queue, plan.cordon)
-        state.cordoning = True
-        for pod, cost in plan.costs.items():
-            self._cluster.set_deletion_cost(pod, cost)
+        plan = plan_removal(there, turn.backlog.reports, max(0, replicas - wanted))
+        leaving = {pod["metadata"]["name"] for pod in pods if not is_there(pod)}
+        self._cordon(turn.queue, state, (*plan.cordon, *(name for name in state.cordoned if name in leaving)))
+        if wanted < replicas:
+            for name, cost in plan.costs.items():
+                self._cluster.set_deletion_cost(name, cost)
         return plan.removable
 
-    def _cordon(self, queue: Queue, workers: tuple[str, ...]) -> None:
+    def _cordon(self, queue: Queue, state: QueueState, workers: tuple[str, ...]) -> None:
         try:
             WorkerRegistry(self._client, queue.name).cordon(workers)
         except redis.RedisError as error:
             log.warning("cordon.failed", queue=queue.name, error=str(error))
+        else:
+            state.cordoned = workers
 
     def _drain(self, turn: Turn, state: QueueState) -> None:
         """The queue is deleted: its own workers go as they become idle; a Deployment of others is left alone."""
