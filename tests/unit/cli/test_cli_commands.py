@@ -12,7 +12,7 @@ from rich.console import Console
 
 from socialsync_cli import main as command
 from socialsync_cli.demo import Played, check, conversation
-from socialsync_cli.queues import Queues, deployment_of
+from socialsync_cli.queues import Queues
 from socialsync_cli.replay import Result, _describe, _items, sign
 from socialsync_cli.sandbox import Sent
 from socialsync_cli.system import Ports, choose_ports
@@ -124,7 +124,7 @@ def test_a_line_for_each_file() -> None:
 
 
 def test_queues_show_each_deployment_once() -> None:
-    assert {deployment_of(lane) for lane in Lane} == {"ingest"}
+    assert {lane.queue for lane in Lane} == {"ingest", "documents", "scheduler", "comments"}
     found = Queues({"ingest.tick": 0, "ingest": 7}, {"ingest": 3}, {"open": 2, "due": 1, "leased": 1})
     console = Console(width=60, record=True, file=Path("/dev/null").open("w", encoding="utf-8"))  # noqa: SIM115
     with console.file:

@@ -31,17 +31,12 @@ class Queues:
         table.add_column("IN FLIGHT", justify="right")
         for lane, depth in self.depth.items():
             # in flight is counted for a deployment: shown once, beside its work lane
-            in_flight = self.in_flight.get(lane)
+            in_flight = None if Lane(lane).is_tick else self.in_flight.get(Lane(lane).queue)
             table.add_row(lane, str(depth), "" if in_flight is None else str(in_flight))
         table.add_section()
         for state, count in self.conversations.items():
             table.add_row(f"conversations {state}", str(count), "")
         return table
-
-
-def deployment_of(lane: Lane) -> str:
-    """The deployment whose workers consume a lane."""
-    return lane.split(".")[0]
 
 
 def read_queues() -> Queues:
@@ -51,7 +46,7 @@ def read_queues() -> Queues:
         ConfigError: it is not set, or nobody answers there.
     """
     url = load(BrokerSettings).redis_url
-    deployments = list(dict.fromkeys(deployment_of(lane) for lane in Lane))
+    deployments = list(dict.fromkeys(lane.queue for lane in Lane))
     try:
         with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
             batch = client.pipeline(transaction=False)

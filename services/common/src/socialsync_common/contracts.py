@@ -18,10 +18,20 @@ class Lane(StrEnum):
 
     INGEST_TICK = "ingest.tick"
     INGEST = "ingest"
+    DOCUMENTS = "ingest.documents"
+    SCHEDULER_TICK = "scheduler.tick"
+    SCHEDULER = "scheduler"
+    COMMENTS_TICK = "comments.tick"
+    COMMENTS = "comments"
 
     @property
     def is_tick(self) -> bool:
         return self.endswith(".tick")
+
+    @property
+    def queue(self) -> str:
+        """The SocialSyncQueue, and so the worker Deployment, that consumes it: uploads must not delay replies."""
+        return "documents" if self is Lane.DOCUMENTS else self.split(".")[0]
 
 
 class TaskName(StrEnum):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import sys
@@ -57,9 +58,22 @@ def migrate(
                     "INSERT INTO schema_migrations (name, checksum) VALUES (%s, %s)", (name, checksum)
                 )
             applied.append(name)
+        # who starts may see for itself whether the schema is there
+        connection.execute(
+            sql.SQL("GRANT SELECT ON schema_migrations TO {}").format(sql.Identifier(SERVICE_ROLE))
+        )
         if service_user:
             _admit(connection, service_user, service_password)
         return applied
+
+
+def pending(connection: psycopg.Connection) -> list[str]:
+    """The migrations that this version's code needs and that have not run: all but those that follow it."""
+    wanted = [name for name, _ in _files("pre")]
+    if connection.execute("SELECT to_regclass('schema_migrations')").fetchone() == (None,):
+        return wanted
+    known = {name for (name,) in connection.execute("SELECT name FROM schema_migrations")}
+    return [name for name in wanted if name not in known]
 
 
 def _files(phase: Phase) -> list[tuple[str, str]]:
@@ -88,15 +102,18 @@ def read_url(variable: str, url: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """``python -m socialsync_common.migrate``: the owner comes from MIGRATION_DATABASE_URL, the role to admit
-    from DATABASE_URL."""
+    """``python -m socialsync_common.migrate [pre|post|all]``: the owner comes from MIGRATION_DATABASE_URL, the role
+    to admit from DATABASE_URL."""
+    parser = argparse.ArgumentParser(prog="socialsync_common.migrate", description=main.__doc__)
+    parser.add_argument("phase", nargs="?", choices=("pre", "post", "all"), default="all")
+    phase: Phase = parser.parse_args().phase
     try:
         owner_url = os.environ.get("MIGRATION_DATABASE_URL")
         if not owner_url:
             raise ConfigError("MIGRATION_DATABASE_URL: is not set (the URL of the database's owner)")
         read_url("MIGRATION_DATABASE_URL", owner_url)
         service = read_url("DATABASE_URL", os.environ.get("DATABASE_URL", ""))
-        for name in migrate(owner_url, service.get("user"), service.get("password")):
+        for name in migrate(owner_url, service.get("user"), service.get("password"), phase):
             sys.stdout.write(f"applied {name}\n")
     except ConfigError as error:
         exit_on_config_error(error)

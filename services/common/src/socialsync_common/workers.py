@@ -91,7 +91,7 @@ class WorkerReport:
                 oldest_seconds=int(fields["oldest_seconds"]),
                 cordoned=bool(fields["cordoned"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(f"no worker's report: {error!r}") from None
 
 

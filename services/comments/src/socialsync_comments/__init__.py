@@ -1,0 +1,1 @@
+"""Comments: watched, and answered like a person would."""

@@ -1,0 +1,1 @@
+"""Flower: a look at the workers and their tasks."""
