@@ -225,8 +225,8 @@ class Drill:
         assert self.doubled == 0
         for entry in ENTRIES:
             ticks = self.arrivals.of(entry)
-            assert all(before.slot < after.slot for before, after in pairwise(ticks))
             assert max(abs(tick.arrived - tick.claimed) for tick in ticks) < 1
+            assert all(before.slot < after.slot for before, after in pairwise(ticks))
         return max(
             after.arrived - before.arrived for before, after in pairwise(self.arrivals.of(SCAN)[number:])
         )

@@ -1,8 +1,8 @@
 """Which replicas may go. Kubernetes picks them when the number falls; we can only make the right ones come first.
 
 Its order within a ReplicaSet: not scheduled, then pending before running, then *not ready* before ready, then by
-``pod-deletion-cost``. So a busy worker that is not ready goes before any idle one, whatever its cost; and what
-counts is the cost that is written, not the one that we are about to write.
+``pod-deletion-cost``. So a busy worker that is not ready goes before any idle one, whatever its cost; and it may act on
+the cost that was, or on the one that we write.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from typing import Any
 from socialsync_common.workers import WorkerReport
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
-SAFE, DRAINING, IDLE, UNKNOWN, BUSY = 0, 10, 20, 50, 100
+SAFE, CORDONED, DRAINING, IDLE, UNKNOWN, BUSY = 0, 5, 10, 20, 50, 100
+NOT_STARTED = {
+    *("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"),
+    *("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff"),
+}
 _LONGEST_SECONDS = 86_400
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
@@ -23,7 +27,8 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """``running``: its container has a process. ``age_key``: creation time, as Kubernetes writes it."""
+    """``running``: its container may have a process: its status lags behind the node. ``age_key``: creation time, as
+    Kubernetes writes it."""
 
     name: str
     uid: str
@@ -57,10 +62,15 @@ def parse_pod(resource: Json) -> Pod:
         scheduled="nodeName" in resource["spec"],
         phase=status.get("phase", "Pending"),
         ready=conditions.get("Ready") == "True",
-        running=any("running" in each.get("state", {}) for each in containers),
+        running="nodeName" in resource["spec"] and not (containers and all(map(_has_no_process, containers))),
         cost=_integer(metadata.get("annotations", {}).get(COST)),
         age_key=metadata.get("creationTimestamp", ""),
     )
+
+
+def _has_no_process(container: Json) -> bool:
+    """It waits for something that it has failed at before, rather than for its start."""
+    return container.get("state", {}).get("waiting", {}).get("reason", "") in NOT_STARTED
 
 
 def is_there(resource: Json) -> bool:
@@ -77,16 +87,22 @@ def plan_removal(pods: Sequence[Pod], reports: Mapping[str, WorkerReport], exces
     cordon = tuple(sorted(pod.name for pod in pods if pod.name in chosen and pod.running))
     costs = {pod.name: _cost(pod, reports.get(pod.name), pod.name in chosen) for pod in pods}
     removable = 0
-    for pod in sorted(pods, key=lambda pod: (_order(pod), _is_safe(pod, reports))):
+    for pod in sorted(pods, key=lambda pod: _worst_order(pod, costs[pod.name], _is_safe(pod, reports))):
         if removable == excess or not _is_safe(pod, reports):
             break
         removable += 1
     return Plan(removable, cordon, {pod.name: costs[pod.name] for pod in pods if pod.cost != costs[pod.name]})
 
 
-def _order(pod: Pod) -> tuple[bool, int, bool, int]:
-    """Kubernetes' own; what it breaks ties by comes too late to matter, since unsafe ones are put first."""
-    return pod.scheduled, _PHASES.get(pod.phase, 1), pod.ready, pod.cost
+def _worst_order(pod: Pod, cost: int, safe: bool) -> tuple[bool, int, bool, int, bool]:
+    """Kubernetes may know of the cost that was, or of the one that we write now; and ties go as it likes."""
+    known = max(pod.cost, cost) if safe else min(pod.cost, cost)
+    return (*_order(pod), known, safe)
+
+
+def _order(pod: Pod) -> tuple[bool, int, bool]:
+    """Kubernetes' own, before the cost."""
+    return pod.scheduled, _PHASES.get(pod.phase, 1), pod.ready
 
 
 def _preference(pod: Pod, reports: Mapping[str, WorkerReport]) -> tuple[Any, ...]:
@@ -94,7 +110,7 @@ def _preference(pod: Pod, reports: Mapping[str, WorkerReport]) -> tuple[Any, ...
     report = reports.get(pod.name)
     cordoned = report is not None and report.cordoned
     newest_first = tuple(-ord(letter) for letter in pod.age_key)
-    return (*_order(pod)[:3], not cordoned, _cost(pod, report, chosen=False), newest_first, pod.name)
+    return (*_order(pod), not cordoned, _cost(pod, report, chosen=False), newest_first, pod.name)
 
 
 def _cost(pod: Pod, report: WorkerReport | None, chosen: bool) -> int:
@@ -102,8 +118,10 @@ def _cost(pod: Pod, report: WorkerReport | None, chosen: bool) -> int:
         return SAFE
     if report is None:
         return UNKNOWN
+    if report.idle and chosen:
+        return SAFE if report.cordoned else CORDONED
     if report.idle:
-        return SAFE if chosen else IDLE
+        return IDLE
     if chosen:
         return DRAINING
     # by orders of magnitude: not rewritten each second
