@@ -12,13 +12,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -30,8 +30,15 @@ from socialsync_cli.processes import free_port, spawn, stop
 from socialsync_cli.waiting import wait_until
 from socialsync_common.kubernetes_api import ApiError, ApiUnavailable, KubernetesApi
 
-KUBERNETES, STAGING, ETCD = "v1.34.4", "v0.34.4", "v3.7.3"
-COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+KUBERNETES, STAGING, ETCD, COREDNS = "v1.34.4", "v0.34.4", "v3.7.3", "v1.15.0"
+KUBERNETES_TOOLS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+NODE_TOOLS = ("kubelet", "kube-proxy")
+MODULES = {  # of what is no part of Kubernetes: package, module and version
+    "etcd": ("go.etcd.io/etcd/server/v3", f"go.etcd.io/etcd/server/v3@{ETCD}"),
+    "coredns": ("github.com/coredns/coredns", f"github.com/coredns/coredns@{COREDNS}"),
+}
+CONTROL_PLANE = ("etcd", *KUBERNETES_TOOLS)
+NODE = (*CONTROL_PLANE, *NODE_TOOLS, "coredns")
 CONTROLLERS = (
     "deployment-controller",
     "replicaset-controller",
@@ -44,41 +51,38 @@ CONTROLLERS = (
 Json = dict[str, Any]
 
 
+def cache() -> Path:
+    """Where all that is slow to make is kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "socialsync"
+
+
 def folder() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "socialsync" / f"kubernetes-{KUBERNETES}-etcd-{ETCD}"
+    return cache() / f"kubernetes-{KUBERNETES}"
 
 
-def missing() -> list[str]:
-    return [name for name in ("etcd", *COMPONENTS) if not (folder() / "bin" / name).exists()]
+def missing(tools: Sequence[str] = CONTROL_PLANE) -> list[str]:
+    return [name for name in tools if not (folder() / "bin" / name).exists()]
 
 
-def build() -> None:
+def build(tools: Sequence[str] = CONTROL_PLANE) -> None:
     """Build what is missing. Needs Go; modules come from the proxy that it is set up for."""
     console = Console(stderr=True)
-    wanted = missing()
+    wanted = missing(tools)
     if not wanted:
         return
     if shutil.which("go") is None:
         console.print("control plane: Go is not on PATH; see https://go.dev/doc/install", style="red")
         raise SystemExit(1)
+    output = folder() / "bin"
+    output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, console.status("") as status:
-        source, output = Path(scratch), folder() / "bin"
-        output.mkdir(parents=True, exist_ok=True)
         for name in wanted:
             status.update(f"building {name} (all of them: about five minutes, once)")
-            package = _prepare_etcd(source) if name == "etcd" else _prepare_kubernetes(source, name)
-            _go(
-                source,
-                "build",
-                "-mod=mod",
-                "-trimpath",
-                "-ldflags",
-                _flags(),
-                "-o",
-                f"{output}/.{name}",
-                package,
-            )
+            source = Path(scratch) / name
+            source.mkdir()
+            package = _prepare_module(source, name) if name in MODULES else _prepare_kubernetes(source, name)
+            flags = ("-mod=mod", "-trimpath", "-ldflags", _flags())
+            _go(source, "build", *flags, "-o", f"{output}/.{name}", package)
             (output / f".{name}").rename(output / name)
             console.print(f"built {output / name}")
 
@@ -96,10 +100,11 @@ def _prepare_kubernetes(source: Path, name: str) -> str:
     return f"k8s.io/kubernetes/cmd/{name}"
 
 
-def _prepare_etcd(source: Path) -> str:
+def _prepare_module(source: Path, name: str) -> str:
+    package, module = MODULES[name]
     (source / "go.mod").write_text("module controlplane\n\ngo 1.25.0\n")
-    _go(source, "get", f"go.etcd.io/etcd/server/v3@{ETCD}")
-    return "go.etcd.io/etcd/server/v3"
+    _go(source, "get", module)
+    return package
 
 
 def _flags() -> str:
@@ -126,8 +131,9 @@ def _go(source: Path, *arguments: str) -> str:
 class _Certificates:
     """A certificate authority of its own for each control plane."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, addresses: Sequence[str]) -> None:
         self._directory = directory
+        self._addresses = addresses
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test-ca")])
         authority = self._builder(self._name, self._key).add_extension(
@@ -141,7 +147,8 @@ class _Certificates:
         if group:
             attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, group))
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
-        names = [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("kubernetes.default.svc")]
+        names: list[x509.GeneralName] = [x509.IPAddress(ip_address(each)) for each in self._addresses]
+        names += [x509.DNSName("kubernetes.default.svc"), x509.DNSName(user)]
         builder = (
             self._builder(x509.Name(attributes), key)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -188,13 +195,16 @@ def _private(key: Any) -> bytes:
 class ControlPlane:
     """Started by ``with``; keeps its ports, so that the API server can be stopped and started under its clients."""
 
+    address: ClassVar[str] = "127.0.0.1"
+    controllers: ClassVar[Sequence[str]] = CONTROLLERS
+
     directory: Path
     port: int = field(default_factory=free_port)
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{self.address}:{self.port}"
 
     @property
     def kubeconfig(self) -> Path:
@@ -214,7 +224,7 @@ class ControlPlane:
         return KubernetesApi.load(10, config_file=str(kubeconfig))
 
     def __enter__(self) -> Self:
-        certificates = _Certificates(self.directory)
+        certificates = _Certificates(self.directory, sorted({self.address, "127.0.0.1", "10.96.0.1"}))
         certificates.issue("apiserver", "kube-apiserver", server=True)
         certificates.issue("admin", "admin", "system:masters")
         certificates.service_account_key()
@@ -231,11 +241,12 @@ class ControlPlane:
         options = ("--kubeconfig", str(self.kubeconfig), "--leader-elect=false")
         self._start(
             "kube-controller-manager",
-            *(*options, "--secure-port=0", f"--controllers={','.join(CONTROLLERS)}"),
+            *(*options, "--secure-port=0", f"--controllers={','.join(self.controllers)}"),
             *(f"--root-ca-file={self.directory}/ca.crt", "--horizontal-pod-autoscaler-sync-period=1s"),
             f"--service-account-private-key-file={self.directory}/sa.key",
             *("--kube-api-qps=500", "--kube-api-burst=1000", "--concurrent-deployment-syncs=20"),
         )
+        self._certificates = certificates
         self._start(
             "kube-scheduler", *options, "--secure-port=0", "--kube-api-qps=500", "--kube-api-burst=1000"
         )
@@ -273,7 +284,11 @@ class ControlPlane:
                 f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
                 "--service-cluster-ip-range=10.96.0.0/16",
             ),
-            *("--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={self.port}"),
+            *(
+                f"--bind-address={self.address}",
+                f"--advertise-address={self.address}",
+                f"--secure-port={self.port}",
+            ),
             *("--authorization-mode=RBAC", f"--client-ca-file={here}/ca.crt"),
             *(f"--tls-cert-file={here}/apiserver.crt", f"--tls-private-key-file={here}/apiserver.key"),
             *("--service-account-issuer=https://kubernetes.default.svc", f"--cert-dir={here}"),
@@ -287,10 +302,13 @@ class ControlPlane:
                 "--audit-log-mode=blocking",
             ),
             *("--enable-priority-and-fairness=false", "--max-requests-inflight=0", "--event-ttl=1h"),
-            # pods need no tokens, since nothing runs them, and a node is ready when a test says so
-            "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",
+            *self.apiserver_options(),
         )
         wait_until(self._ready, 60, "the API server is ready")
+
+    def apiserver_options(self) -> Sequence[str]:
+        """Pods need no tokens, since nothing runs them, and a node is ready when a test says so."""
+        return ("--disable-admission-plugins=ServiceAccount,TaintNodesByCondition",)
 
     def stop(self, name: str) -> None:
         stop(self._processes.pop(name), (signal.SIGTERM, 5), (signal.SIGKILL, 5))

@@ -83,7 +83,7 @@ def test_pods_with_ipv6_addresses_answer_too(server: HealthServer) -> None:
 
 
 def test_many_at_a_time_are_answered(server: HealthServer) -> None:
-    with ThreadPoolExecutor(20) as pool:
+    with ThreadPoolExecutor(5) as pool:
         answers = list(pool.map(lambda _: ask(server, "/livez"), range(100)))
     assert set(answers) == {(200, "ok\n")}
 

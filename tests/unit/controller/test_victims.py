@@ -120,7 +120,6 @@ def test_with_the_costs_that_are_written_kubernetes_picks_nobody_who_works(
     assert all(is_harmless(pod, reports) for pod in possible_victims(pods, plan.removable))
 
 
-@pytest.mark.xfail(strict=True, reason="an idle worker's cost falls to that of a safe one before its cordon holds")
 @check
 @given(fleets())
 def test_nor_with_the_costs_that_the_plan_writes_before_the_number_falls(
@@ -130,12 +129,16 @@ def test_nor_with_the_costs_that_the_plan_writes_before_the_number_falls(
     plan = plan_removal(pods, reports, excess)
     after = written(pods, plan)
     assert all(is_harmless(pod, reports) for pod in possible_victims(after, plan.removable))
+    # nor while Kubernetes has heard of some of them only
+    for half in (pods[::2] + after[1::2], after[::2] + pods[1::2]):
+        assert all(is_harmless(pod, reports) for pod in possible_victims(half, plan.removable))
 
 
 @check
 @given(fleets())
 def test_no_more_could_have_gone(fleet: tuple[list[Pod], dict[str, WorkerReport], int]) -> None:
     pods, reports, excess = fleet
+    pods = written(pods, plan_removal(pods, reports, excess))
     removable = plan_removal(pods, reports, excess).removable
     if removable < excess:
         assert not all(is_harmless(pod, reports) for pod in possible_victims(pods, removable + 1))
@@ -318,9 +321,19 @@ def test_a_pod_just_made_is_read() -> None:
     assert parse_pod(made) == Pod("ingest-1", "u1", "", False, "Pending", False, False, 0)
 
 
-@pytest.mark.parametrize("state", [{"waiting": {"reason": "CrashLoopBackOff"}}, {"terminated": {"exitCode": 1}}, {}])
-def test_a_pod_whose_container_has_ended_runs_nothing(state: dict[str, Any]) -> None:
-    assert not parse_pod(resource(status={"phase": "Running", "containerStatuses": [{"state": state}]})).running
+@pytest.mark.parametrize(
+    ("state", "may_run"),
+    [
+        ({"waiting": {"reason": "CrashLoopBackOff"}}, False),
+        ({"waiting": {"reason": "ImagePullBackOff"}}, False),
+        ({"waiting": {"reason": "ContainerCreating"}}, True),  # its status lags behind the node
+        ({"terminated": {"exitCode": 1}}, True),  # and it is started again at once
+        ({}, True),
+    ],
+)
+def test_a_pod_on_a_node_may_run_unless_it_waits_for_what_failed(state: dict[str, Any], may_run: bool) -> None:
+    pod = parse_pod(resource(status={"phase": "Running", "containerStatuses": [{"state": state}]}))
+    assert pod.running is may_run
 
 
 @pytest.mark.parametrize(("text", "cost"), [("-5", -5), ("", 0), ("1.5", 0), ("many", 0)])

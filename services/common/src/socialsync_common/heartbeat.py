@@ -66,6 +66,8 @@ class Heartbeat(bootsteps.StartStopStep):
     def shutdown(self, consumer: Any) -> None:
         self.stop(consumer)
         self._ending.set()
+        if self._thread:
+            self._thread.join(_REDIS_SECONDS)  # it has a last word; without it the operator counts on this worker
 
     def stuck(self) -> str | None:
         """Liveness. A broker that is away is no fault of the worker's: restarting would not bring it back."""
@@ -123,6 +125,8 @@ class Heartbeat(bootsteps.StartStopStep):
             return  # it is forgotten by itself
 
     def _state(self) -> WorkerReport:
+        # looked at first: a task that came just before the cordon must be among those that are counted after
+        cordoned = self._obeyed
         active = _members(state.active_requests)
         starts = [request.time_start for request in active if request.time_start]
         return WorkerReport(
@@ -131,7 +135,7 @@ class Heartbeat(bootsteps.StartStopStep):
             reserved=len(state.reserved_requests) + len(state.scheduled_requests),
             accepted=state.all_total_count[0],
             oldest_seconds=round(max(0.0, time.time() - min(starts))) if starts else 0,
-            cordoned=self._obeyed,
+            cordoned=cordoned,
         )
 
 
