@@ -115,13 +115,15 @@ def stack() -> Iterator[Stack]:
 
 
 @contextmanager
-def started(stack: Stack, pool: str = "threads", **environment: str) -> Iterator[Worker]:
+def started(stack: Stack, pool: str) -> Iterator[Worker]:
+    """As the operator deploys it, so SIGTERM is a soft shutdown."""
     port = free_port()
     process = stack.add(
         "worker",
         ["celery", "-A", "socialsync_ingest", "worker", "-Q", "ingest.tick,ingest", "--pool", pool,
          "--concurrency", str(SLOTS), "--without-gossip", "--without-mingle", "--without-heartbeat"],
-        SOCIALSYNC_QUEUE="ingest", POD_NAME=POD, HEALTH_PORT=str(port), **environment,
+        SOCIALSYNC_QUEUE="ingest", POD_NAME=POD, HEALTH_PORT=str(port),
+        REMAP_SIGTERM="SIGQUIT", SOFT_SHUTDOWN_SECONDS="3",
     )  # fmt: skip
     with (
         redis.Redis.from_url(stack.redis.url, retry=Retry(NoBackoff(), 0)) as client,
@@ -135,7 +137,7 @@ def started(stack: Stack, pool: str = "threads", **environment: str) -> Iterator
 
 @pytest.fixture(scope="module")
 def process(stack: Stack) -> Iterator[Worker]:
-    with started(stack) as worker:
+    with started(stack, "threads") as worker:
         yield worker
 
 
@@ -245,7 +247,9 @@ def test_a_worker_that_stands_still_falls_silent(worker: Worker) -> None:
         with pytest.raises(httpx.TimeoutException):
             worker.probe("/livez")
         assert worker.report() is not None
-        worker.client.zincrby("workers:ingest:seen", -(STALE_SECONDS - 3) * 1000, POD)  # as if it were long ago
+        worker.client.zincrby(
+            "workers:ingest:seen", -(STALE_SECONDS - 3) * 1000, POD
+        )  # as if it were long ago
         until(lambda: worker.report() is None, 5, "its report is stale")
     finally:
         worker.process.signal(signal.SIGCONT)
@@ -290,16 +294,15 @@ def stop(worker: Worker) -> None:
     assert worker.client.zscore("workers:ingest:seen", POD) is None
 
 
-def test_a_worker_that_is_told_to_stop_takes_its_report_along(process: Worker) -> None:
-    stop(process)
+def test_a_worker_that_is_told_to_stop_takes_its_report_along(worker: Worker) -> None:
+    stop(worker)
 
 
-@pytest.mark.parametrize("pool", ["threads", "prefork"])
-def test_so_does_one_that_puts_its_tasks_back(stack: Stack, process: Worker, pool: str) -> None:
-    """As the operator deploys it: SIGTERM is a soft shutdown."""
+def test_a_worker_with_a_process_for_each_slot_does_the_same(stack: Stack, process: Worker) -> None:
     assert not process.alive
-    with started(stack, pool, REMAP_SIGTERM="SIGQUIT", SOFT_SHUTDOWN_SECONDS="3") as worker:
+    with started(stack, "prefork") as worker:
         completed = worker.backlog().completed
         worker.send(SLOTS)
         until(lambda: worker.backlog().completed == completed + SLOTS, 10, "tasks are counted")
+        assert (worker.probe("/livez"), worker.probe("/readyz")) == (200, 200)
         stop(worker)

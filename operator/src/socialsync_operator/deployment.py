@@ -29,6 +29,8 @@ def deployment_manifest(queue: Queue, worker: Json, telemetry: Mapping[str, str]
     }
     template = _merge(_pod_template(queue, worker, labels, telemetry), worker.get("podTemplate", {}))
     template["metadata"]["labels"] |= {QUEUE_LABEL: queue.name}  # the selector's
+    # the workers' soft shutdown is set to fit it
+    template["spec"]["terminationGracePeriodSeconds"] = worker["gracePeriodSeconds"]
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -137,21 +139,22 @@ def _probe(path: str, **options: int) -> Json:
 
 
 def _merge(base: Any, over: Any) -> Any:
-    """``over`` laid on ``base``: objects by key, lists of named things by name, all else replaced."""
+    """``over`` laid on ``base``: objects by key, lists of objects by what names them, all else replaced."""
     if isinstance(base, dict) and isinstance(over, dict):
-        merged = {key: _merge(base[key], value) if key in base else value for key, value in over.items()}
-        return {**base, **merged}
-    if isinstance(base, list) and isinstance(over, list):
+        given = {key: value for key, value in over.items() if value is not None}
+        return {**base, **{key: _merge(base.get(key), value) for key, value in given.items()}}
+    if _are_objects(base) and _are_objects(over):
         laid = {_key(each): each for each in over}
         kept = [_merge(each, laid.pop(_key(each))) if _key(each) in laid else each for each in base]
         return [*kept, *laid.values()]
     return over
 
 
-def _key(item: Any) -> str:
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
+
+
+def _key(item: Json) -> str:
     """Mounts go by their path: one volume may be mounted twice."""
-    if isinstance(item, dict):
-        for name in ("mountPath", "topologyKey", "name"):
-            if name in item:
-                return f"{name}={item[name]}"
-    return json.dumps(item, sort_keys=True)
+    name = next((each for each in ("mountPath", "topologyKey", "name") if each in item), None)
+    return f"{name}={item[name]}" if name else json.dumps(item, sort_keys=True)

@@ -21,7 +21,7 @@ from socialsync_operator.observation import Observation
 from socialsync_operator.rates import Counters, Rates
 from socialsync_operator.spec import Queue, Scaling
 from socialsync_operator.stalls import Watch
-from socialsync_operator.status import Findings, build_status, explain, gist, timestamp
+from socialsync_operator.status import Findings, build_status, explain, gist, is_same, timestamp
 from socialsync_operator.victims import is_there, parse_pod, plan_removal
 
 REFRESH_SECONDS = 5.0
@@ -325,7 +325,7 @@ class Reconciler:
         status = build_status(turn.queue, findings, before, datetime.now(UTC))
         if gist(status) == gist(before) and turn.now - state.written_at < REFRESH_SECONDS:
             return
-        if status == before:
+        if is_same(status, before):
             return
         absent = {name: None for name in before if name not in status}
         self._cluster.patch_status(turn.queue, {**status, **absent})

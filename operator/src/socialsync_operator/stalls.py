@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from socialsync_common.workers import WorkerReport
 
-STALL_SECONDS = 30.0
+STALL_SECONDS = 45.0  # above the 30 s that a worker may take to try Redis again after a long outage
 _SILENT = -1
 
 

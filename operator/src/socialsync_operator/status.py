@@ -58,6 +58,12 @@ def gist(status: Json) -> tuple[Any, ...]:
     )
 
 
+def is_same(status: Json, stored: Json) -> bool:
+    """Whether there is nothing to write: what is set to null, the API server does not store."""
+    decision = {name: value for name, value in status["decision"].items() if value is not None}
+    return {**status, "decision": decision} == stored
+
+
 def explain(decision: Decision, seen: Observation) -> str:
     """The decision in a sentence."""
     if decision.reason is Reason.PAUSED:

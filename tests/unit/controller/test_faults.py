@@ -115,7 +115,11 @@ def test_a_container_that_runs_before_the_workers_counts_too() -> None:
 
 
 def test_the_first_fault_is_told() -> None:
-    pods = [pod(name="fine"), pod(waiting("ErrImagePull"), name="a"), pod(waiting("CrashLoopBackOff"), name="b")]
+    pods = [
+        pod(name="fine"),
+        pod(waiting("ErrImagePull"), name="a"),
+        pod(waiting("CrashLoopBackOff"), name="b"),
+    ]
     fault = pods_fault(pods)
     assert fault is not None
     assert fault.message.startswith("pod a ")

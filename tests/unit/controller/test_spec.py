@@ -143,7 +143,9 @@ def test_a_fallback_is_read(behavior: str, raises: bool) -> None:
 def test_a_field_that_is_missing_is_named(field: str) -> None:
     given = resource()
     del given["spec"][field]
-    with pytest.raises(SpecError, match=rf"^spec\.{field} is missing: is the installed CRD of this version\?$"):
+    with pytest.raises(
+        SpecError, match=rf"^spec\.{field} is missing: is the installed CRD of this version\?$"
+    ):
         parse_queue(given)
 
 

@@ -116,7 +116,9 @@ def test_conversations_alone_wait_too() -> None:
 
 
 def test_the_last_scale_is_remembered() -> None:
-    assert shown(previous={"lastScaleTime": "2026-01-01T11:00:00Z"})["lastScaleTime"] == "2026-01-01T11:00:00Z"
+    assert (
+        shown(previous={"lastScaleTime": "2026-01-01T11:00:00Z"})["lastScaleTime"] == "2026-01-01T11:00:00Z"
+    )
     assert "lastScaleTime" not in shown()
 
 
@@ -171,8 +173,10 @@ def decided(replicas: int, wanted: int | None = None, *limits: Limit, need: int 
         ),
         (
             decided(2, 1, Limit.BUSY, need=1),
-            "42 wait, the oldest for 8 s, 8 in flight: TargetPerReplica needs 1, BusyWorkers makes it 2 "
-            "until workers are free, then 1",
+            (
+                "42 wait, the oldest for 8 s, 8 in flight: TargetPerReplica needs 1, BusyWorkers makes it 2 "
+                "until workers are free, then 1"
+            ),
         ),
         # limits that cancelled each other out
         (
@@ -275,7 +279,9 @@ def test_a_condition_keeps_the_time_at_which_its_status_changed() -> None:
     assert {kind for kind, time in since.items() if time == timestamp(LATER)} == {"Ready", "Degraded"}
 
     # another reason for the same status is no transition
-    third = build_status(QUEUE, replace(starting, degraded=Fault("B", "b")), second, LATER + timedelta(hours=1))
+    third = build_status(
+        QUEUE, replace(starting, degraded=Fault("B", "b")), second, LATER + timedelta(hours=1)
+    )
     assert {each["type"]: each["lastTransitionTime"] for each in third["conditions"]} == since
 
 
@@ -308,7 +314,9 @@ def test_what_can_wait_for_the_next_refresh(changed: Findings) -> None:
         pytest.param(replace(FINDINGS, seen=replace(SEEN, replicas=3)), QUEUE, id="the replicas"),
         pytest.param(STARTING, QUEUE, id="the ready ones"),
         pytest.param(replace(FINDINGS, decision=replace(DECISION, wanted=5)), QUEUE, id="the wanted ones"),
-        pytest.param(replace(FINDINGS, decision=replace(DECISION, reason=Reason.AGE)), QUEUE, id="the reason"),
+        pytest.param(
+            replace(FINDINGS, decision=replace(DECISION, reason=Reason.AGE)), QUEUE, id="the reason"
+        ),
         pytest.param(
             replace(FINDINGS, decision=replace(DECISION, limits=(Limit.CALM,))), QUEUE, id="the limit"
         ),

@@ -215,7 +215,9 @@ def test_a_busy_worker_that_is_not_ready_holds_everybody_up() -> None:
         pytest.param(None, id="silent"),
         pytest.param(FREE, id="idle and not cordoned"),
         pytest.param(replace(BUSY_WORKER, cordoned=True), id="cordoned and still busy"),
-        pytest.param(replace(FREE, reserved=1, cordoned=True), id="cordoned, and a task waits in it for its time"),
+        pytest.param(
+            replace(FREE, reserved=1, cordoned=True), id="cordoned, and a task waits in it for its time"
+        ),
     ],
 )
 def test_who_may_not_go_yet(said: WorkerReport | None) -> None:
@@ -331,7 +333,9 @@ def test_a_pod_just_made_is_read() -> None:
         ({}, True),
     ],
 )
-def test_a_pod_on_a_node_may_run_unless_it_waits_for_what_failed(state: dict[str, Any], may_run: bool) -> None:
+def test_a_pod_on_a_node_may_run_unless_it_waits_for_what_failed(
+    state: dict[str, Any], may_run: bool
+) -> None:
     pod = parse_pod(resource(status={"phase": "Running", "containerStatuses": [{"state": state}]}))
     assert pod.running is may_run
 

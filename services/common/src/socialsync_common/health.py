@@ -27,7 +27,7 @@ class HealthServer:
 
     def __init__(self, port: int, checks: Mapping[str, Check]) -> None:
         class Handler(BaseHTTPRequestHandler):
-            timeout = 5  # seconds for a whole request: a silent client holds no thread for ever
+            timeout = 5  # seconds between two bytes: a silent client holds no thread for ever
 
             def do_GET(self) -> None:
                 check = checks.get(self.path)

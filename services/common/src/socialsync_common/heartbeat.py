@@ -67,7 +67,8 @@ class Heartbeat(bootsteps.StartStopStep):
         self.stop(consumer)
         self._ending.set()
         if self._thread:
-            self._thread.join(_REDIS_SECONDS)  # it has a last word; without it the operator counts on this worker
+            # it has a last word to say: without it the operator would count on this worker for a while
+            self._thread.join(_REDIS_SECONDS)
 
     def stuck(self) -> str | None:
         """Liveness. A broker that is away is no fault of the worker's: restarting would not bring it back."""

@@ -7,6 +7,8 @@ lanes are taken from it, and one thread consumes and runs them here, however lon
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,11 +58,18 @@ class _TickConsumer(ConsumerMixin):
         self._app = app
         self._queues = queues
         self.connection = app.connection_for_read()
-        # after a lost connection, try again at once and then every second: ticks are what recovery waits for
-        self.connect_max_retries = None
 
     def get_consumers(self, consumer_class: Any, channel: Any) -> list[Any]:  # noqa: ARG002 - mixin signature
         return [consumer_class(self._queues, callbacks=[self._on_tick], accept=["json"], prefetch_count=1)]
+
+    @contextmanager
+    def establish_connection(self) -> Iterator[Any]:
+        """Try again every second: ticks are what recovery waits for."""
+        with self.create_connection() as connection:
+            connection.ensure_connection(
+                self.on_connection_error, interval_start=0, interval_step=1, interval_max=1
+            )
+            yield connection
 
     def on_connection_error(self, exc: Exception, interval: float) -> None:
         log.warning("tick slot: broker away", error=type(exc).__name__, retry_in=interval)

@@ -56,12 +56,12 @@ class FencedScheduler(Scheduler):
     def __init__(self, app: Celery, lazy: bool = False, **options: Any) -> None:
         super().__init__(app, lazy=lazy, **options)
         if not lazy:  # lazy: Celery only wants to print the banner
-            self._start(load(BrokerSettings).redis_url)
+            self._prepare(load(BrokerSettings).redis_url)
 
     def setup_schedule(self) -> None:
         """The entries are code; Celery's own are not wanted."""
 
-    def _start(self, redis_url: str) -> None:
+    def _prepare(self, redis_url: str) -> None:
         settings = load(ElectionSettings)
         identity = f"{settings.pod_name or socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._timetable = Timetable(ENTRIES)
@@ -72,10 +72,15 @@ class FencedScheduler(Scheduler):
         self._ticked = time.monotonic()
         self._failing_since: float | None = None
         self._elector = Elector(_lock(settings, redis_url), identity)
+        self._health_port = load(WorkerSettings).health_port
+        self._started = False
+
+    def _start(self) -> None:
+        """With the first tick: told to stop while Celery still constructs this, it constructs and closes another."""
+        if self._health_port is not None:
+            HealthServer(self._health_port, {"/livez": self._stuck}).start()
         self._elector.start()
-        health_port = load(WorkerSettings).health_port
-        if health_port is not None:
-            HealthServer(health_port, {"/livez": self._stuck}).start()
+        self._started = True
 
     def _stuck(self) -> str | None:
         """Liveness, of a leader and a standby alike: the loop passes, whoever is away."""
@@ -85,6 +90,8 @@ class FencedScheduler(Scheduler):
     def tick(self, *_: Any, **__: Any) -> float:
         """Send what is due; returns the seconds to sleep."""
         self._ticked = time.monotonic()
+        if not self._started:
+            self._start()
         if not self._elector.alive:
             raise RuntimeError("the elector has died")
         term = self._elector.term()
