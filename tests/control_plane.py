@@ -381,7 +381,8 @@ class ControlPlane:
 
     def _start(self, name: str, *arguments: str) -> None:
         with (self.directory / f"{name}.log").open("ab") as log:
-            argv: list[str | Path] = [folder() / "bin" / name, *arguments]
+            built = folder() / "bin" / name
+            argv: list[str | Path] = [built if built.exists() else name, *arguments]
             self._processes[name] = spawn(argv, output=log, cwd=self.directory)
 
 

@@ -24,6 +24,7 @@ class CutProxy:
         self._whole.set()
         self._refusing = False
         self._answers_left: int | None = None
+        self.answered = threading.Event()  # something, ever
         self.lost_answer = threading.Event()
 
     def __enter__(self) -> Self:
@@ -133,6 +134,7 @@ class _Connection:
                     break
                 if self._proxy.passes():
                     self._client.sendall(data)
+                    self._proxy.answered.set()
         self.drop()
 
 

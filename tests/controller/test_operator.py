@@ -259,7 +259,7 @@ def _socialsync(operator: Operator, *arguments: str) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(180)
 def test_a_worker_that_lives_and_takes_nothing_is_restarted(operator: Operator, fleet: Fleet) -> None:
     operator.create(minReplicas=2, maxReplicas=2)
     until(lambda: operator.ready() == 2)
@@ -268,7 +268,7 @@ def test_a_worker_that_lives_and_takes_nothing_is_restarted(operator: Operator, 
     for name in stuck:
         fleet.mute(name)
     fleet.send(5)
-    until(lambda: operator.condition("Degraded")["reason"] == "WorkersStalled", 60)
+    until(lambda: operator.condition("Degraded")["reason"] == "WorkersStalled", 90)
     until(lambda: fleet.completed == 5, 30)
     # one at a time: what the first one's successor could do, needed no second
     assert len(operator.events("WorkerRestarted")) == 1

@@ -46,7 +46,7 @@ def allowed(manifest: Path) -> set[Verb]:
     }
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 def test_a_queues_whole_life_uses_each_verb_that_the_role_allows_and_no_other(
     operator: Operator, redis_client: redis.Redis
 ) -> None:
@@ -63,7 +63,7 @@ def test_a_queues_whole_life_uses_each_verb_that_the_role_allows_and_no_other(
         until(lambda: operator.status().get("idleReplicas") == 1)
         fleet.mute(fleet.names[0])
         fleet.send(1)
-        until(lambda: operator.events("WorkerRestarted"), 60)
+        until(lambda: operator.events("WorkerRestarted"), 90)
         until(lambda: fleet.completed == 1001, 30)
         operator.plane.kubectl("delete", "ssq", "ingest", "-n", operator.namespace, "--timeout=30s")
     user = f"system:serviceaccount:{operator.namespace}:socialsync-operator"
