@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from rich.console import Console
 
@@ -83,6 +83,17 @@ class Images:
                 shutil.rmtree(scratch, ignore_errors=True)
                 include = "--include=python3,python3-venv,ca-certificates"
                 _run("debootstrap", "--variant=minbase", include, "bookworm", str(scratch))
+                # as slim as the image that it stands in for
+                for heavy in (
+                    "var/cache/apt",
+                    "var/lib/apt/lists",
+                    "usr/share/doc",
+                    "usr/share/locale",
+                    "usr/share/man",
+                ):
+                    shutil.rmtree(scratch / heavy)
+                (scratch / "var/lib/apt/lists/partial").mkdir(parents=True)
+                (scratch / "var/cache/apt/archives/partial").mkdir(parents=True)
                 scratch.rename(root)
         container = self._do("from", "scratch").strip()
         mounted = self._do("mount", container).strip()
@@ -120,6 +131,12 @@ class Images:
         """Bytes, unpacked."""
         with self.mounted(name) as root:
             return int(_run("du", "-sxb", str(root)).split()[0])
+
+    def configuration(self, name: str) -> dict[str, Any]:
+        """The image's own: user, environment, labels."""
+        inspected = json.loads(self._do("inspect", "--type", "image", name))
+        found: dict[str, Any] = inspected["OCIv1"]["config"]
+        return found
 
     @contextmanager
     def mounted(self, name: str) -> Iterator[Path]:

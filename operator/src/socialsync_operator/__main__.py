@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any, cast
 
 import kopf
 import redis
@@ -49,7 +50,8 @@ def _run() -> None:
     if namespace is None:
         raise ConfigError("POD_NAMESPACE: is not set, and no service account is mounted that would tell it")
     lock = LeaseLock(KubernetesApi.load(REQUEST_SECONDS), namespace, election.lease_name or LEASE)
-    elector = Elector(lock, f"{election.pod_name or socket.gethostname()}:{os.getpid()}")
+    identity = f"{election.pod_name or socket.gethostname()}:{os.getpid()}"
+    elector = Elector(lock, identity)
     controller = _controller(namespace, elector)
     health_port = load(WorkerSettings).health_port
     if health_port is not None:
@@ -62,6 +64,7 @@ def _run() -> None:
             namespaces=[namespace],
             memo=kopf.Memo(controller=controller, versions={}),
             standalone=True,
+            identity=cast("Any", identity),  # else kopf looks up a user name, which a container need not have
         )
     finally:
         # the lock last: whoever gets it must find no one else writing

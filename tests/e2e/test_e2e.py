@@ -1,0 +1,232 @@
+"""From `helm install` to `helm uninstall` on a real cluster, under load. The tests build on each other, in this order."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from node import Images
+from release import ACCOUNTS, Load, Release, until
+
+pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.timeout(900)]
+
+Figures = dict[str, Any]
+
+
+def show(release: Release, stage: str) -> None:
+    sys.__stderr__.write(f"\n== {stage}\n{release.kubectl('get', 'ssq')}")
+
+
+# --- the images
+
+
+@pytest.mark.parametrize(
+    ("service", "absent"),
+    [
+        ("gateway", {"kopf", "kubernetes", "flower", "typer"}),
+        ("ingest", {"kopf", "kubernetes", "fastapi", "flower"}),
+        ("scheduler", {"kopf", "fastapi", "flower"}),
+        ("comments", {"kopf", "kubernetes", "fastapi", "flower"}),
+        ("operator", {"fastapi", "flower"}),
+        ("flower", {"kopf", "kubernetes", "fastapi"}),
+    ],
+)
+def test_an_image_holds_its_own_service_and_no_tools(
+    images: Images, figures: Figures, service: str, absent: set[str]
+) -> None:
+    name = f"ghcr.io/socialsync/{service}:0.1.0"
+    figures.setdefault("image_mib", {})[service] = round(images.size(name) / 2**20)
+    with images.mounted(name) as root:
+        (packages,) = root.glob("app/.venv/lib/python3*/site-packages")
+        installed = {each.name for each in packages.iterdir()}
+        ours = {each for each in installed if each.startswith("socialsync_") and "-" not in each}
+        assert ours == {"socialsync_common", f"socialsync_{service}"}
+        assert not absent & installed
+        for tool in ("opt/uv", "usr/bin/gcc", "root/.bash_history", "root/.cache/uv", "build"):
+            assert not (root / tool).exists(), tool
+    assert images.configuration(name)["User"] == "65532:65532"
+
+
+# --- install
+
+
+def test_from_helm_install_to_the_first_answer(release: Release, figures: Figures) -> None:
+    started = time.monotonic()
+    release.install()
+    until(
+        lambda: len(release.ready_pods("app.kubernetes.io/component=gateway")) == 2, 180, "the gateway is up"
+    )
+    release.connect_accounts()
+    release.say("491700000001", "When do you open?")
+    until(lambda: release.answers().get("491700000001"), 120, "the first answer")
+    figures["install_to_first_answer_s"] = round(time.monotonic() - started, 1)
+    until(lambda: _all_ready(release), 120, "all queues are ready")
+    for component in ("operator", "beat"):
+        selector = f"app.kubernetes.io/component={component}"
+        until(lambda which=selector: len(release.ready_pods(which)) == 2, 60, f"{component} is up")
+    show(release, "installed")
+    figures["cold_start_s"] = {
+        component: _cold_start(release, f"app.kubernetes.io/component={component}")
+        for component in ("gateway", "worker", "operator", "beat")
+    }
+
+
+def _all_ready(release: Release) -> bool:
+    queues = release.get("ssq")
+    ready = [
+        each["status"] == "True"
+        for queue in queues
+        for each in queue.get("status", {}).get("conditions", ())
+        if each["type"] == "Ready"
+    ]
+    return len(queues) == 4 and len(ready) == 4 and all(ready)
+
+
+def _cold_start(release: Release, selector: str) -> float:
+    """Seconds from a container's start to its pod being ready; the slowest, by the cluster's clock of whole seconds."""
+    slowest = 0.0
+    for pod in release.pods(selector):
+        ready = next(each for each in pod["status"]["conditions"] if each["type"] == "Ready")
+        started = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+        slowest = max(slowest, _seconds(ready["lastTransitionTime"]) - _seconds(started))
+    return slowest
+
+
+def _seconds(stamp: str) -> float:
+    return time.mktime(time.strptime(stamp, "%Y-%m-%dT%H:%M:%SZ"))
+
+
+def test_helm_s_own_test_passes(release: Release) -> None:
+    release.run_helm("test", release.name, "--timeout", "3m")
+
+
+def test_three_platforms_are_answered_once(release: Release) -> None:
+    contacts = {platform: f"49170000010{number}" for number, platform in enumerate(ACCOUNTS)}
+    for platform, contact in contacts.items():
+        release.say(contact, "Do you deliver on Sundays?", platform)
+        release.say(contact, "And when?", platform)
+    until(lambda: all(release.answers().get(each) for each in contacts.values()), 60, "all answered")
+    assert {release.answers()[each] for each in contacts.values()} == {1}
+
+
+# --- scaling
+
+
+def test_a_burst_scales_out_and_idle_workers_go(release: Release, figures: Figures) -> None:
+    release.sandbox("PUT", "/sandbox/model", json={"delay_seconds": 4.0})
+    before = set(release.ready_pods("socialsync.ai/queue=ingest"))
+    for number in range(10):
+        _burst(release, f"49171{number:02}")
+    sent = time.monotonic()
+    until(lambda: release.replicas() > 1, 60, "more replicas are asked for")
+    figures["burst_to_replicas_s"] = round(time.monotonic() - sent, 1)
+    until(lambda: set(release.ready_pods("socialsync.ai/queue=ingest")) - before, 90, "a new pod is ready")
+    figures["burst_to_new_pod_s"] = round(time.monotonic() - sent, 1)
+    show(release, "burst")
+    until(
+        lambda: release.queue()["status"]["depth"] + release.queue()["status"]["inFlight"] == 0,
+        180,
+        "drained",
+    )
+    release.sandbox("PUT", "/sandbox/model", json={"delay_seconds": 0.0})
+    until(lambda: release.replicas() == 1, 180, "idle workers are gone")
+    show(release, "idle again")
+    answers = release.answers()
+    burst = [count for contact, count in answers.items() if contact.startswith("49171")]
+    assert len(burst) == 200
+    assert set(burst) == {1}
+    assert not release.get("events", "--field-selector=reason=Killing,type=Warning")
+
+
+def _burst(release: Release, prefix: str) -> None:
+    for number in range(20):
+        release.say(f"{prefix}{number:04}", "When do you open?")
+
+
+# --- upgrade and rollback under load
+
+
+def test_an_upgrade_under_load_loses_nothing(release: Release, figures: Figures) -> None:
+    with Load(release, "49172") as load:
+        release.upgrade("--set", "config.LOG_LEVEL=DEBUG")
+    figures["upgrade"] = load.outcome()
+    show(release, "upgraded")
+    _assert_sound(figures["upgrade"])
+    assert figures["upgrade"]["not_200_at_once"] == 0
+
+
+def test_a_rollback_under_load_loses_nothing(release: Release, figures: Figures) -> None:
+    with Load(release, "49173") as load:
+        release.run_helm("rollback", release.name, "1", "--wait", "--timeout", "5m")
+    figures["rollback"] = load.outcome()
+    _assert_sound(figures["rollback"])
+    assert figures["rollback"]["not_200_at_once"] == 0
+
+
+def test_a_failed_migration_stops_the_upgrade_before_any_new_pod(release: Release) -> None:
+    before = release.ready_pods("app.kubernetes.io/component=gateway")
+    told = release.upgrade("--set", "postgresql.existingSecret=absent", "--timeout", "20s", check=False)
+    assert "failed" in told
+    assert release.ready_pods("app.kubernetes.io/component=gateway") == before
+    release.run_helm("rollback", release.name, "--wait", "--timeout", "3m")
+
+
+# --- any one pod
+
+
+def _one(release: Release, selector: str) -> str:
+    return release.ready_pods(selector)[0]
+
+
+VICTIMS: dict[str, Callable[[Release], str]] = {
+    "gateway": lambda release: _one(release, "app.kubernetes.io/component=gateway"),
+    "beat leader": lambda release: release.lease_holder("socialsync-beat"),
+    "operator leader": lambda release: release.lease_holder("socialsync-operator"),
+    "worker mid-reply": lambda release: _one(release, "socialsync.ai/queue=ingest"),
+    "redis": lambda release: f"{release.name}-redis-0",
+}
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_any_one_pod_may_go(release: Release, figures: Figures, victim: str) -> None:
+    with Load(release, f"4918{list(VICTIMS).index(victim)}") as load:
+        until(lambda: len(load.sent) > 4, 30, "load")
+        pod = VICTIMS[victim](release)
+        release.kubectl("delete", "pod", pod, "--wait=false", "--grace-period=0", "--force")
+        until(lambda: _gone(release, pod), 60, "it is gone")
+        until(lambda: _all_ready(release), 120, "all is well again")
+    outcome = load.outcome(120)
+    figures.setdefault("pods", {})[victim] = outcome
+    _assert_sound(outcome)
+
+
+def _gone(release: Release, pod: str) -> bool:
+    names = {each["metadata"]["name"]: each["metadata"]["uid"] for each in release.get("pods")}
+    return pod not in names or pod.endswith("-0")
+
+
+def _assert_sound(outcome: dict[str, int]) -> None:
+    assert outcome["lost"] == 0
+    assert outcome["doubled"] == 0
+    assert outcome["answered"] == outcome["sent"] > 0
+
+
+# --- uninstall
+
+
+def test_uninstall_leaves_nothing_but_what_is_kept(release: Release) -> None:
+    show(release, "before uninstall")
+    release.run_helm("uninstall", release.name, "--wait", "--timeout", "5m")
+    until(lambda: not release.pods(f"app.kubernetes.io/instance={release.name}"), 60, "no pod is left")
+    left = release.kubectl(
+        "get", "deploy,sts,job,svc,ssq,role,rolebinding,hpa,pdb,cm", "-l", f"app.kubernetes.io/instance={release.name}",
+        "-o", "name",
+    ).split()  # fmt: skip
+    assert left == []
+    kept = json.loads(release.kubectl("get", "secret", "-o", "json"))["items"]
+    assert {each["metadata"]["name"] for each in kept} == {release.name}
+    assert "socialsyncqueues.socialsync.ai" in release.kubectl("get", "crd", "-o", "name")
