@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Iterator
@@ -38,6 +39,23 @@ _OURS = (
     "OTEL_",
     "LOG_",
 )
+
+
+_FIGURES = pytest.StashKey[list[dict[str, Any]]]()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """What drills measured, one JSON line each."""
+    for figures in config.stash.get(_FIGURES, []):
+        terminalreporter.write_line(json.dumps(figures))
+
+
+@pytest.fixture(scope="module")
+def figures(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Filled in by a module's drills, and printed when all tests have run."""
+    found: dict[str, Any] = {"drill": request.path.stem.removeprefix("test_")}
+    request.config.stash.setdefault(_FIGURES, []).append(found)
+    return found
 
 
 @pytest.fixture(autouse=True)

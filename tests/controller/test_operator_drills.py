@@ -1,15 +1,13 @@
 """Two replicas whose leader is killed, servers that are away, hundreds of scale-downs, hundreds of queues.
 
-Figures are printed as one JSON line at the end. SCALE_DOWNS, QUEUES and OUTAGE_SECONDS make it longer.
+SCALE_DOWNS, QUEUES and OUTAGE_SECONDS make it longer.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -32,13 +30,6 @@ SCALE_DOWNS = int(os.environ.get("SCALE_DOWNS", "50"))
 QUEUES = int(os.environ.get("QUEUES", "300"))
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "60"))
 FLEETS = 10
-
-
-@pytest.fixture(scope="module")
-def figures() -> Iterator[dict[str, Any]]:
-    found: dict[str, Any] = {"drill": "operator"}
-    yield found
-    sys.__stderr__.write(f"\n{json.dumps(found)}\n")
 
 
 @pytest.fixture

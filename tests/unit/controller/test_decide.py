@@ -33,7 +33,7 @@ def seen(replicas: int = 1, **metrics: Any) -> Observation:
 
 
 def flow(replicas: int = 1, **metrics: Any) -> Observation:
-    """10 tasks a second of 2 s each on replicas of 4 slots: 20 slots are busy, 25 are needed, that is 7 replicas."""
+    """10 tasks a second of 2 s each: 20 slots are busy. A replica has 4, of which 3.6 are counted on: 6 replicas."""
     return seen(replicas, **{"arrival_rate": 10.0, "service_time": 2.0, "slots": 4, "idle": False, **metrics})
 
 
@@ -65,8 +65,9 @@ def first(scaling: Scaling, look: Observation) -> Decision:
 @pytest.mark.parametrize(
     ("look", "reason", "replicas"),
     [
-        (flow(), Reason.FLOW, 7),
-        (flow(depth=20), Reason.FLOW, 9),  # 20 tasks of 2 s within 5 s: 8 slots more
+        (flow(), Reason.FLOW, 6),
+        (flow(depth=50), Reason.FLOW, 6),  # 50 within 5 s: no more than come anyway
+        (flow(depth=80), Reason.FLOW, 9),  # 16 a second: 32 slots
         (flow(depth=1, arrival_rate=0.0), Reason.FLOW, 1),
         (flow(depth=25, in_flight=5, service_time=None), Reason.PER_REPLICA, 3),
         (flow(depth=25, in_flight=6, arrival_rate=None), Reason.PER_REPLICA, 4),
@@ -75,14 +76,10 @@ def first(scaling: Scaling, look: Observation) -> Decision:
         (flow(depth=25, service_time=nan), Reason.PER_REPLICA, 3),
         (flow(depth=25, arrival_rate=inf), Reason.PER_REPLICA, 3),
         (flow(6, depth=1, oldest_age=7.5), Reason.AGE, 9),
-        (
-            flow(6, depth=1, oldest_age=7.5, ready=4),
-            Reason.FLOW,
-            7,
-        ),  # those that start are no reason for more
+        (flow(6, depth=1, oldest_age=7.5, ready=4), Reason.FLOW, 6),  # what starts is no reason for more
         (flow(6, depth=1, oldest_age=1e6), Reason.AGE, 12),
-        (flow(6, depth=0, oldest_age=1e6), Reason.FLOW, 7),
-        (flow(in_flight=40), Reason.IN_FLIGHT, 10),
+        (flow(6, depth=0, oldest_age=1e6), Reason.FLOW, 6),
+        (flow(in_flight=1000), Reason.FLOW, 6),  # as many scheduled retries are no need
         (seen(), Reason.IDLE, 0),
         (seen(in_flight=1), Reason.PER_REPLICA, 1),
     ],
@@ -99,22 +96,21 @@ def test_what_is_left_of_an_average_keeps_no_replica() -> None:
 
 
 def test_a_decision_shows_the_numbers_on_the_way_in_their_order() -> None:
-    decision = Operator(replace(SCALING, max=6), replicas=3).look(flow(3, in_flight=8))
-    assert decision.candidates == {
-        "current": 3,
-        "TargetLatency": 7,
-        "InFlight": 2,
-        "need": 7,
-        "stabilized": 7,
-        "policy": 7,
-        "bounded": 6,
-    }
+    decision = Operator(replace(SCALING, max=5), replicas=3).look(flow(3, in_flight=8))
+    assert list(decision.candidates.items()) == [
+        ("current", 3),
+        ("TargetLatency", 6),
+        ("need", 6),
+        ("stabilized", 6),
+        ("policy", 6),
+        ("bounded", 5),
+    ]
     assert (decision.reason, decision.limits, decision.limit) == (Reason.FLOW, (Limit.MAX,), Limit.MAX)
 
 
 def test_a_need_that_is_met_has_no_limit() -> None:
-    decision = Operator(replicas=7).look(flow(7))
-    assert (decision.replicas, decision.limits, decision.limit) == (7, (), None)
+    decision = Operator(replicas=6).look(flow(6))
+    assert (decision.replicas, decision.limits, decision.limit) == (6, (), None)
 
 
 # From zero -------------------------------------------------------------------------------------------
@@ -149,6 +145,7 @@ def test_zero_stays_zero_when_going_up_is_disabled() -> None:
 
 def test_what_came_from_zero_is_not_taken_back_the_next_second() -> None:
     operator = Operator(replicas=0)
+    operator.watch(seen(0), 200)
     operator.look(seen(0, depth=200))
     assert operator.watch(seen(20, depth=1, ready=0, removable=20), 119) == [20] * 119
     assert operator.look(seen(20, depth=1, removable=20)).replicas == 1
@@ -352,6 +349,31 @@ def test_none_at_most_drains_without_a_cooldown() -> None:
     drain = replace(SCALING, max=0)
     assert first(drain, seen(3, removable=1)).replicas == 2
     assert first(drain, seen(3, removable=3)).replicas == 0
+
+
+# What runs -------------------------------------------------------------------------------------------
+
+
+def test_not_below_what_holds_the_tasks_that_run() -> None:
+    eager = replace(SCALING, down=AT_ONCE)
+    operator = Operator(eager, replicas=10)
+    decision = operator.look(flow(10, in_flight=29, arrival_rate=0.0, removable=10))
+    assert (decision.replicas, decision.limit) == (8, Limit.IN_FLIGHT)
+
+
+def test_more_in_flight_than_slots_is_no_reason_to_go_up() -> None:
+    eager = replace(SCALING, down=AT_ONCE)
+    look = flow(10, in_flight=1000, arrival_rate=0.0, removable=10)
+    assert Operator(eager, replicas=10).look(look).replicas == 10
+
+
+def test_what_ran_for_a_moment_is_not_held_for_the_window() -> None:
+    operator = Operator(replicas=10)
+    quiet = flow(10, in_flight=4, arrival_rate=0.0, removable=10)
+    operator.watch(quiet, 100)
+    operator.look(flow(10, in_flight=40, arrival_rate=0.0))
+    operator.watch(quiet, 19)
+    assert operator.look(quiet).replicas == 1
 
 
 # Busy workers ----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from socialsync_operator.rates import AVERAGE_SECONDS, Counters, Rates
+from socialsync_operator.rates import AVERAGE_SECONDS, SERVICE_SECONDS, Counters, Rates
 
 NOTHING = Rates()
 
@@ -55,11 +55,38 @@ def test_service_time_is_right_from_the_first_completion_on() -> None:
     assert rates.service_time == pytest.approx(0.4)
 
 
-def test_averages_forget_with_their_time_constant() -> None:
-    before = steady(120, per_second=20, service=0.4)
-    after = steady(AVERAGE_SECONDS, per_second=0, service=0.4, rates=before)
-    assert before.arrival_rate is not None
-    assert after.arrival_rate == pytest.approx(before.arrival_rate * exp(-1), rel=0.01)
+def look(rates: Rates, arrivals: int, done: int = 0) -> Rates:
+    """A second later."""
+    last = rates.last
+    assert last is not None
+    return rates.add(
+        Counters(last.at + 1, last.waiting + arrivals - done, last.completed + done, last.busy_ms)
+    )
+
+
+def test_a_small_change_is_averaged() -> None:
+    """What may be chance is not followed at once, but within a few time constants."""
+    rates = steady(120, per_second=20, service=0.4)
+    for _ in range(2):
+        rates = look(rates, arrivals=25)
+    assert rates.arrival_rate == pytest.approx(25 - 5 * exp(-2 / AVERAGE_SECONDS), rel=0.01)
+    for _ in range(60):
+        rates = look(rates, arrivals=25)
+    assert rates.arrival_rate == pytest.approx(25, rel=0.02)
+
+
+@pytest.mark.parametrize(("before", "since", "low", "high"), [(4, 40, 30, 40), (40, 4, 4, 8)])
+def test_a_burst_and_its_end_are_believed_after_two_looks(
+    before: int, since: int, low: float, high: float
+) -> None:
+    rates = look(look(steady(120, per_second=before, service=0.4), arrivals=since), arrivals=since)
+    assert rates.arrival_rate is not None
+    assert low < rates.arrival_rate < high
+
+
+def test_one_task_after_a_long_silence_is_no_burst() -> None:
+    rates = look(steady(600, per_second=0, service=0.4), arrivals=1)
+    assert rates.arrival_rate == pytest.approx(1 / AVERAGE_SECONDS, rel=0.05)
 
 
 @pytest.mark.parametrize("every", [0.25, 0.5, 2.0, 5.0])
@@ -71,10 +98,10 @@ def test_how_often_one_looks_does_not_matter(every: float) -> None:
 def test_service_time_follows_a_drift() -> None:
     rates = steady(60, per_second=10, service=0.2)
     at, completed, busy = 60.0, 600, 120_000
-    for _ in range(60):
+    for _ in range(round(3 * SERVICE_SECONDS)):
         at, completed, busy = at + 1, completed + 10, busy + 8000
         rates = rates.add(Counters(at, 5, completed, busy))
-    assert rates.service_time == pytest.approx(0.8, rel=0.05)
+    assert rates.service_time == pytest.approx(0.8, rel=0.06)
 
 
 def test_an_idle_queue_keeps_its_service_time() -> None:
