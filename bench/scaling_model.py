@@ -5,8 +5,7 @@ the next), a pod takes ``start_seconds`` from being asked for to its first task,
 it runs. All pods count, from asked for to gone.
 
 Who scales it: ``Ours`` is the operator's own ``decide`` and ``Rates`` with its cordons. ``Keda`` is a model of the
-redis-lists scaler and the HPA behind it, by their documented defaults. ``Planned`` follows a plan made beforehand:
-see ``oracle``.
+redis-lists scaler and the HPA behind it, by their documented defaults. ``Planned`` follows a plan made beforehand.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from itertools import accumulate
 from math import ceil, inf, log
 from typing import Protocol
 
@@ -27,6 +25,8 @@ from socialsync_operator.spec import Policy, Rules, Scaling
 from socialsync_operator.windows import Change, Window, ceiling, floor
 
 Task = tuple[float, float]  # when it comes, how long it takes
+SCALING = Scaling(min=1, max=40, target_latency=5, target_per_replica=10)
+START_SECONDS = 5.0  # of a pod
 SPREAD = 0.6  # sigma of the lognormal service times
 REPORT_SECONDS = 1.1  # a worker's heartbeat: each second, and what its own loop adds
 DRAIN_SECONDS = 3600.0  # after the last arrival, for what still waits
@@ -41,12 +41,12 @@ class Scenario:
     rate: Callable[[float], float]
     service: Callable[[float], float]
     slots: int = 4
-    start_seconds: float = 5.0
-    scaling: Scaling = Scaling(min=1, max=40, target_latency=5, target_per_replica=10)
+    start_seconds: float = START_SECONDS
+    scaling: Scaling = SCALING
 
     def tasks(self, seed: int) -> list[Task]:
         """Poisson arrivals by thinning, lognormal service times of the mean of their moment."""
-        chance = random.Random(f"{self.name} {seed}")  # noqa: S311 - a simulation
+        chance = random.Random(f"{self.name} {seed}")
         top = max(self.rate(float(second)) for second in range(int(self.seconds) + 1)) * 1.01
         found, now = [], 0.0
         while (now := now + chance.expovariate(top)) < self.seconds:
@@ -160,7 +160,7 @@ class Cluster:
         return sorted(self._newest_first(), key=lambda pod: (pod.ready, not pod.cordoned, pod.running))
 
     def _newest_first(self) -> list[Pod]:
-        return sorted(reversed(self.pods), key=lambda pod: pod.ready)
+        return [pod for ready in (False, True) for pod in reversed(self.pods) if pod.ready == ready]
 
     def _pass_to(self, now: float) -> None:
         seconds = now - self.now
@@ -369,82 +369,3 @@ def simulate(scenario: Scenario, tasks: Sequence[Task], scaler: Scaler, start: i
         scaler.look(cluster)
     late = [cluster.now - came for came, _ in cluster.waiting]
     return Run(cluster.waits + late, used, events, killed, replicas, depth)
-
-
-# The oracle ------------------------------------------------------------------------------------------
-
-
-def oracle(scenario: Scenario, tasks: Sequence[Task], window: int) -> Run:
-    """Who knows each arrival and each service time beforehand, and has the pods ready when they are needed.
-
-    1. In slot-seconds: what has come is the most that can be done, what came ``target_latency`` ago must be begun.
-       The string pulled taut between the two curves is the least capacity at each moment: no other course that
-       keeps the target has a lower peak, over any stretch of time.
-    2. A replica that is needed stays for ``window`` seconds, as the user asked for (0: without that).
-    3. The plan is run against the same queue. Where a task waits beyond the target all the same (tasks are no
-       fluid), a replica is added for that time, until none does; then each level of the plan that the target
-       does not need is taken away.
-    """
-    least = [ceil(slope / scenario.slots) for slope in _taut(scenario, tasks)]
-    while True:
-        plan = _hold(least, window, scenario.scaling)
-        run = simulate(scenario, tasks, Planned(plan, scenario.start_seconds), plan[0])
-        late = _late_seconds(scenario, tasks, run)
-        if not late or all(plan[second] == scenario.scaling.max for second in late):
-            break
-        for second in late:
-            least[second] += 1
-    return run
-
-
-def _late_seconds(scenario: Scenario, tasks: Sequence[Task], run: Run) -> set[int]:
-    """Those in which a task waited that waited too long. The line is served in order, so the waits are too."""
-    target, last = scenario.scaling.target_latency, int(scenario.seconds) - 1
-    return {
-        second
-        for (came, _), wait in zip(tasks, run.waits, strict=True)
-        if wait > target
-        for second in range(int(came), min(last, int(came + wait)) + 1)
-    }
-
-
-def _hold(least: Sequence[int], window: int, scaling: Scaling) -> list[int]:
-    highest, plan = Window(1), []
-    for second, replicas in enumerate(least):
-        highest = highest.add(second, min(max(replicas, scaling.min), scaling.max), window)
-        plan.append(highest.extreme)
-    return plan
-
-
-def _taut(scenario: Scenario, tasks: Sequence[Task]) -> list[float]:
-    """Slots busy in each second, by the string between the curves of what has come and what must be begun."""
-    seconds = int(scenario.seconds)
-    upper, lower = [0.0] * (seconds + 1), [0.0] * (seconds + 1)
-    total = 0.0
-    for came, takes in tasks:
-        due = ceil(came + scenario.scaling.target_latency)
-        if due <= seconds:
-            lower[due] = total  # what is before it in the line
-        total += takes
-        upper[min(seconds, ceil(came))] = total
-    upper, lower = list(accumulate(upper, max)), list(accumulate(lower, max))
-    slopes: list[float] = []
-    done = 0.0
-    while (at := len(slopes)) < seconds:
-        least, most = (
-            (0.0, seconds),
-            (inf, seconds),
-        )  # the slopes that both curves allow, and where they touch
-        for end in range(at + 1, seconds + 1):
-            must, can = (lower[end] - done) / (end - at), (upper[end] - done) / (end - at)
-            if must > most[0]:
-                least = most  # as much as can be done; it bends upwards there
-                break
-            if can < least[0]:
-                break  # as little as must be done; it bends downwards there
-            least = max(least, (must, end))
-            most = (can, end) if can <= most[0] else most
-        slope, end = least
-        slopes += [slope] * (end - at)
-        done += slope * (end - at)
-    return slopes

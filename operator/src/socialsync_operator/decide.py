@@ -1,6 +1,6 @@
 """How many replicas a queue needs. Pure: the same spec, observation, memory and time give the same decision.
 
-In order: pause, missing metrics, need (flow, age, in flight), tolerance, stabilization, policies, bounds, zero,
+In order: pause, missing metrics, need (flow, age), tolerance, stabilization, policies, in flight, bounds, zero,
 busy workers. Each step only tightens what the one before allowed. Times are monotonic seconds.
 """
 
@@ -14,12 +14,13 @@ from socialsync_operator.observation import Observation
 from socialsync_operator.spec import Scaling
 from socialsync_operator.windows import Change, Window, ceiling, floor
 
-UTILIZATION = 0.8  # of the slots: the rest is for what the averages hide
+UTILIZATION = 0.9  # of the slots: the rest is for what the averages hide
 AGE_GROWTH = 2.0  # at most, from one look to the next
 CALM = 0.5  # of the target latency: down only below it
 PANIC = 2.0  # times what there is
 ZERO_READS = 3
 _MOST = 1_000_000
+_ROUNDING = 1e-9
 
 
 class Reason(StrEnum):
@@ -28,7 +29,6 @@ class Reason(StrEnum):
     FLOW = "TargetLatency"
     PER_REPLICA = "TargetPerReplica"
     AGE = "OldestMessage"
-    IN_FLIGHT = "InFlight"
     IDLE = "NothingWaits"
     METRICS_MISSING = "MetricsMissing"
     FALLBACK = "Fallback"
@@ -45,6 +45,7 @@ class Limit(StrEnum):
     DOWN_WINDOW = "ScaleDownStabilization"
     UP_POLICY = "ScaleUpPolicy"
     DOWN_POLICY = "ScaleDownPolicy"
+    IN_FLIGHT = "InFlight"
     MAX = "MaxReplicas"
     MIN = "MinReplicas"
     COOLDOWN = "Cooldown"
@@ -62,6 +63,7 @@ class Memory:
     changes: tuple[Change, ...] = ()
     failures: int = 0
     panic_until: float = -inf
+    held_until: float = -inf
     idle_since: float | None = None
     idle_reads: int = 0
     busy_since: float | None = None
@@ -94,7 +96,7 @@ def decide(scaling: Scaling, seen: Observation, memory: Memory, now: float) -> t
         decision = Decision(seen.replicas, seen.replicas, Reason.PAUSED)
         memory = replace(memory, idle_since=None, idle_reads=0, busy_since=None)
     elif seen.missing:
-        decision, memory = _without_metrics(scaling, seen, memory)
+        decision, memory = _without_metrics(scaling, seen, memory, now)
     else:
         decision, memory = _with_metrics(scaling, seen, replace(memory, failures=0), now)
     return decision, replace(memory, decided=decision.replicas)
@@ -113,18 +115,22 @@ def _notice(scaling: Scaling, memory: Memory, replicas: int, now: float) -> Memo
         changes = (*changes, Change(now, replicas - known))
     if known is not None and replicas == ours:
         return replace(memory, replicas=replicas, changes=changes)
-    seed = Window(1, ((now, replicas),))
-    return Memory(replicas=replicas, changes=changes, highest=seed, failures=memory.failures)
+    hold = now + max(longest, scaling.up.window, scaling.down.window)
+    return Memory(replicas=replicas, changes=changes, failures=memory.failures, held_until=hold)
 
 
-def _without_metrics(scaling: Scaling, seen: Observation, memory: Memory) -> tuple[Decision, Memory]:
+def _without_metrics(
+    scaling: Scaling, seen: Observation, memory: Memory, now: float
+) -> tuple[Decision, Memory]:
     """Never down; up only to what was asked for in that case."""
     failures = memory.failures + 1
     fallback = scaling.fallback
     fails = fallback is not None and failures >= fallback.threshold
     replicas = max(seen.replicas, scaling.min)
     if fallback is not None and fails and fallback.raises:
-        replicas = max(replicas, min(fallback.replicas, scaling.max))
+        free = seen.replicas == 0 and scaling.up.select != "Disabled"
+        most = inf if free else ceiling(seen.replicas, scaling.up, memory.changes, now)
+        replicas = max(replicas, int(min(fallback.replicas, scaling.max, most)))
     decision = Decision(
         replicas,
         replicas,
@@ -158,10 +164,12 @@ def _with_metrics(scaling: Scaling, seen: Observation, memory: Memory, now: floa
         # one hop to what is needed: windows and policies are for changes of what runs
         if scaling.up.select == "Disabled":
             draft.set("policy", 0, Limit.UP_POLICY)
+        memory = replace(memory, highest=memory.highest.add(now, draft.replicas, scaling.down.window))
     else:
         _tolerate(scaling, seen, draft)
         memory = _stabilize(scaling, seen, memory, draft, now)
         _limit_rate(scaling, seen, memory, draft, now)
+        _keep_running(seen, draft)
     _bound(scaling, draft)
     memory = _guard_zero(scaling, seen, memory, draft, now)
     wanted = draft.replicas
@@ -175,18 +183,19 @@ def need(scaling: Scaling, seen: Observation) -> tuple[Reason, dict[str, int]]:
     slots = seen.slots if seen.slots and seen.slots > 0 else None
     asked: dict[Reason, int] = {}
     if slots and _usable(seen.service_time) and _usable(seen.arrival_rate):
-        # Little's law for what comes, and what waits to be done within the target
-        busy = (seen.arrival_rate + depth / scaling.target_latency) * seen.service_time  # type: ignore[operator]
+        # Little's law for what comes; and all slots together must begin what waits within the target
+        busy = max(seen.arrival_rate, depth / scaling.target_latency) * seen.service_time  # type: ignore[type-var, operator]
         asked[Reason.FLOW] = _ceil(busy / (slots * UTILIZATION))
     else:
         asked[Reason.PER_REPLICA] = _ceil((depth + in_flight) / scaling.target_per_replica)
     if depth + in_flight > 0:
         asked = {reason: max(1, replicas) for reason, replicas in asked.items()}
+    elif max(asked.values()) <= 1:
+        # averages never quite forget: whether the last one goes is for the cooldown to say
+        asked = dict.fromkeys(asked, 0)
     if depth > 0 and age > scaling.target_latency:
         # whatever the averages say, it takes too long
         asked[Reason.AGE] = _ceil(seen.ready * min(age / scaling.target_latency, AGE_GROWTH))
-    if slots:
-        asked[Reason.IN_FLIGHT] = _ceil(in_flight / slots)
     reason = max(asked, key=lambda each: asked[each])
     if asked[reason] == 0:
         reason = Reason.IDLE
@@ -196,7 +205,7 @@ def need(scaling: Scaling, seen: Observation) -> tuple[Reason, dict[str, int]]:
 def _tolerate(scaling: Scaling, seen: Observation, draft: _Draft) -> None:
     current, age = seen.replicas, seen.oldest_age or 0.0
     tolerance = (scaling.up if draft.replicas > current else scaling.down).tolerance
-    if age <= scaling.target_latency and abs(draft.replicas / current - 1) <= tolerance:
+    if age <= scaling.target_latency and abs(draft.replicas - current) <= tolerance * current + _ROUNDING:
         draft.set("tolerated", current, Limit.TOLERANCE)
     if draft.replicas < current and age >= CALM * scaling.target_latency:
         draft.set("calm", current, Limit.CALM)
@@ -216,6 +225,8 @@ def _stabilize(scaling: Scaling, seen: Observation, memory: Memory, draft: _Draf
         draft.set("stabilized", max(current, lowest.extreme), Limit.UP_WINDOW)
     elif asked < current and now < panic_until:
         draft.set("stabilized", current, Limit.PANIC)
+    elif asked < current and now < memory.held_until:
+        draft.set("stabilized", current, Limit.DOWN_WINDOW)
     elif asked < current:
         draft.set("stabilized", min(current, highest.extreme), Limit.DOWN_WINDOW)
     return replace(memory, highest=highest, lowest=lowest, panic_until=panic_until)
@@ -229,6 +240,13 @@ def _limit_rate(scaling: Scaling, seen: Observation, memory: Memory, draft: _Dra
     elif draft.replicas < current:
         least = min(current, floor(current, scaling.down, memory.changes, now))
         draft.set("policy", max(draft.replicas, least), Limit.DOWN_POLICY)
+
+
+def _keep_running(seen: Observation, draft: _Draft) -> None:
+    """Not below what holds the tasks that run now. No need of its own: a window would hold each moment's peak."""
+    if draft.replicas < seen.replicas and seen.slots and seen.slots > 0:
+        least = min(seen.replicas, _ceil((seen.in_flight or 0) / seen.slots))
+        draft.set("running", max(draft.replicas, least), Limit.IN_FLIGHT)
 
 
 def _bound(scaling: Scaling, draft: _Draft) -> None:
