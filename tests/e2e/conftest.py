@@ -62,11 +62,15 @@ def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             for service in SERVICES:
                 node.load(images, f"ghcr.io/socialsync/{service}:0.1.0")
             kubeconfig = node.kubeconfig
+            node.provide_volume("1Gi", owner=999)
             stand_ins = tmp_path_factory.mktemp("values") / "stand-ins.yaml"
             stand_ins.write_text(
                 json.dumps(
                     {
-                        "postgresql": {"image": "localhost/socialsync-postgres:1"},
+                        "postgresql": {
+                            "image": "localhost/socialsync-postgres:1",
+                            "persistence": {"storageClass": "node"},
+                        },
                         "redis": {"image": "localhost/socialsync-redis:1"},
                     }
                 )

@@ -235,6 +235,25 @@ class Node(ControlPlane):
         self._ctr("images", "import", str(file))
         file.unlink()
 
+    def provide_volume(self, size: str, owner: int) -> None:
+        """A volume of the storage class ``node``, on this machine's disk."""
+        place = self.directory / "volume"
+        place.mkdir()
+        os.chown(place, owner, owner)
+        spec = {
+            "capacity": {"storage": size},
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "node",
+            "hostPath": {"path": str(place), "type": "Directory"},
+        }
+        volume = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": "node-1"},
+            "spec": spec,
+        }
+        self.api.request("POST", "/api/v1/persistentvolumes", volume)
+
     @property
     def _ctr_command(self) -> tuple[str, ...]:
         return ("ctr", "-a", str(self.socket), "-n", "k8s.io")

@@ -188,6 +188,7 @@ VICTIMS: dict[str, Callable[[Release], str]] = {
     "operator leader": lambda release: release.lease_holder("socialsync-operator"),
     "worker mid-reply": lambda release: _one(release, "socialsync.ai/queue=ingest"),
     "redis": lambda release: f"{release.name}-redis-0",
+    "postgres": lambda release: f"{release.name}-postgresql-0",
 }
 
 
@@ -199,6 +200,7 @@ def test_any_one_pod_may_go(release: Release, figures: Figures, victim: str) -> 
         release.kubectl("delete", "pod", pod, "--wait=false", "--grace-period=0", "--force")
         until(lambda: _gone(release, pod), 60, "it is gone")
         until(lambda: _all_ready(release), 120, "all is well again")
+        until(lambda: len(load.sent) > 20, 30, "load goes on")
     outcome = load.outcome(120)
     figures.setdefault("pods", {})[victim] = outcome
     _assert_sound(outcome)
@@ -218,15 +220,21 @@ def _assert_sound(outcome: dict[str, int]) -> None:
 # --- uninstall
 
 
+def _left(release: Release) -> list[str]:
+    names = [pod["metadata"]["name"] for pod in release.pods(f"app.kubernetes.io/instance={release.name}")]
+    assert not names, names  # shown, should it not come true
+    return names
+
+
 def test_uninstall_leaves_nothing_but_what_is_kept(release: Release) -> None:
     show(release, "before uninstall")
     release.run_helm("uninstall", release.name, "--wait", "--timeout", "5m")
-    until(lambda: not release.pods(f"app.kubernetes.io/instance={release.name}"), 60, "no pod is left")
+    until(lambda: _left(release) == [], 60, "no pod is left")
     left = release.kubectl(
         "get", "deploy,sts,job,svc,ssq,role,rolebinding,hpa,pdb,cm", "-l", f"app.kubernetes.io/instance={release.name}",
         "-o", "name",
     ).split()  # fmt: skip
     assert left == []
     kept = json.loads(release.kubectl("get", "secret", "-o", "json"))["items"]
-    assert {each["metadata"]["name"] for each in kept} == {release.name}
+    assert {each["metadata"]["name"] for each in kept} == {release.name, f"{release.name}-postgresql"}
     assert "socialsyncqueues.socialsync.ai" in release.kubectl("get", "crd", "-o", "name")
