@@ -29,7 +29,7 @@ run: setup ## Bring the whole system up and play a conversation (ARGS=--once: ch
 ##@ Test
 
 .PHONY: test
-test: lint types control-plane ## Everything: lint, types, unit, integration, controller and drills
+test: lint types node ## Everything: lint, types, unit, integration, controller, chart, drills and end to end
 	$(BIN)/pytest $(ARGS)
 
 .PHONY: test-unit
@@ -47,6 +47,18 @@ test-controller: control-plane ## The operator and Beat on a real Kubernetes con
 .PHONY: control-plane
 control-plane: setup ## Build etcd and Kubernetes' control plane for the tests, once (needs Go)
 	@$(BIN)/python tests/control_plane.py
+
+.PHONY: test-helm
+test-helm: control-plane ## The chart, rendered and checked offline
+	$(BIN)/pytest tests/helm $(ARGS)
+
+.PHONY: e2e
+e2e: node ## Install the chart into a real cluster ($$KUBECONFIG, or a node of its own) and drill it, with what happens on screen
+	$(BIN)/pytest tests/e2e -s $(ARGS)
+
+.PHONY: node
+node: control-plane ## Install and build what a Kubernetes node on this machine needs, once (Linux, root, Go)
+	@PYTHONPATH=tests $(BIN)/python tests/e2e/node.py
 
 .PHONY: test-drills
 test-drills: setup ## Kill processes and count what arrives, a few rounds

@@ -50,7 +50,8 @@ console = Console(stderr=True)
 def prepare() -> None:
     """Install and build what is missing."""
     if os.geteuid() != 0:
-        raise SystemExit("node: needs root")
+        console.print("node: needs root; the tests that need one are skipped")
+        return
     if any(
         shutil.which(name) is None
         for name in ("containerd", "buildah", "debootstrap", "iptables", "conntrack")

@@ -69,10 +69,6 @@ def test_from_helm_install_to_the_first_answer(release: Release, figures: Figure
         selector = f"app.kubernetes.io/component={component}"
         until(lambda which=selector: len(release.ready_pods(which)) == 2, 60, f"{component} is up")
     show(release, "installed")
-    figures["cold_start_s"] = {
-        component: _cold_start(release, f"app.kubernetes.io/component={component}")
-        for component in ("gateway", "worker", "operator", "beat")
-    }
 
 
 def _all_ready(release: Release) -> bool:
@@ -84,16 +80,6 @@ def _all_ready(release: Release) -> bool:
         if each["type"] == "Ready"
     ]
     return len(queues) == 4 and len(ready) == 4 and all(ready)
-
-
-def _cold_start(release: Release, selector: str) -> float:
-    """Seconds from a container's start to its pod being ready; the slowest, by the cluster's clock of whole seconds."""
-    slowest = 0.0
-    for pod in release.pods(selector):
-        ready = next(each for each in pod["status"]["conditions"] if each["type"] == "Ready")
-        started = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
-        slowest = max(slowest, _seconds(ready["lastTransitionTime"]) - _seconds(started))
-    return slowest
 
 
 def _seconds(stamp: str) -> float:
@@ -145,6 +131,35 @@ def test_a_burst_scales_out_and_idle_workers_go(release: Release, figures: Figur
 def _burst(release: Release, prefix: str) -> None:
     for number in range(20):
         release.say(f"{prefix}{number:04}", "When do you open?")
+
+
+@pytest.mark.parametrize("component", ["gateway", "worker", "operator", "beat"])
+def test_a_pod_starts_soon_after_its_container(release: Release, figures: Figures, component: str) -> None:
+    selector = f"app.kubernetes.io/component={component}"
+    if component == "worker":
+        selector += ",socialsync.ai/queue=ingest"
+    before = release.ready_pods(selector)
+    release.kubectl("delete", "pod", before[0], "--wait=false")
+    new = until(lambda: set(release.ready_pods(selector)) - set(before), 60, "its successor is ready").pop()
+    (pod,) = (each for each in release.pods(selector) if each["metadata"]["name"] == new)
+    ready = next(each for each in pod["status"]["conditions"] if each["type"] == "Ready")
+    started = pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+    # the cluster tells whole seconds
+    seconds = _seconds(ready["lastTransitionTime"]) - _seconds(started)
+    figures.setdefault("cold_start_s", {})[component] = seconds
+    assert seconds < 30
+
+
+def test_how_much_memory_idle_pods_take(release: Release, figures: Figures) -> None:
+    (node, *_) = release.get("nodes")
+    raw = release.kubectl("get", "--raw", f"/api/v1/nodes/{node['metadata']['name']}/proxy/stats/summary")
+    taken: dict[str, int] = {}
+    for pod in json.loads(raw)["pods"]:
+        if pod["podRef"]["namespace"] == release.namespace and "memory" in pod:
+            name = "-".join(pod["podRef"]["name"].split("-")[:2])
+            taken[name] = max(taken.get(name, 0), round(pod["memory"]["workingSetBytes"] / 2**20))
+    figures["idle_mib"] = taken
+    assert taken
 
 
 # --- upgrade and rollback under load

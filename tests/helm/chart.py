@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def load_all(text: str) -> list[Json]:
     """The YAML documents of a text that are not empty."""
     # libyaml is ten times as fast
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return [each for each in yaml.load_all(text, loader) if each]  # noqa: S506 - the safe ones
+    return [each for each in yaml.load_all(text, loader) if each]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def values(*sets: str) -> list[str]:
     return [part for each in sets for part in ("--set", each)]
 
 
+@cache
 def template(*arguments: str | Path, namespace: str = "socialsync") -> str:
     # a helm that was built without its version takes an old cluster for granted
     return helm(
@@ -111,8 +113,6 @@ def render(name: str, *arguments: str | Path, namespace: str = "socialsync") -> 
 
 def refused(*arguments: str | Path) -> str:
     """What helm says of values that it does not take."""
-    done = helm(
-        "template", RELEASE, CHART, "--kube-version", "1.34.0", *arguments, check=False
-    )
+    done = helm("template", RELEASE, CHART, "--kube-version", "1.34.0", *arguments, check=False)
     assert done.returncode != 0, "it was rendered"
     return done.stderr

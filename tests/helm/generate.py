@@ -81,7 +81,12 @@ def _readme() -> str:
         lines.append(f"| `{path}` | {shown} | {description} |")
     text = README.read_text("utf-8")
     head, _, rest = text.partition("<!-- values -->\n")
-    return f"{head}<!-- values -->\n" + "\n".join(lines).lstrip() + "\n\n<!-- end -->" + rest.partition("<!-- end -->")[2]
+    return (
+        f"{head}<!-- values -->\n"
+        + "\n".join(lines).lstrip()
+        + "\n\n<!-- end -->"
+        + rest.partition("<!-- end -->")[2]
+    )
 
 
 # --- k8s/

@@ -76,7 +76,11 @@ class Jobs:
                     self._report(pods, pod, {"phase": "Succeeded" if success else "Failed"})
 
     def _new(self, path: str, **query: str) -> list[Json]:
-        found = [each for each in self._plane.api.get(path, **query)["items"] if each["metadata"]["uid"] not in self._done]
+        found = [
+            each
+            for each in self._plane.api.get(path, **query)["items"]
+            if each["metadata"]["uid"] not in self._done
+        ]
         self._done |= {each["metadata"]["uid"] for each in found}
         return found
 
@@ -94,7 +98,9 @@ class Jobs:
             if spec["automountServiceAccountToken"]:
                 account = spec["serviceAccountName"]
                 own["KUBECONFIG"] = str(self._plane.service_account_kubeconfig(self._namespace, account))
-            argv = [self._replace(each, folders) for each in (*container["command"], *container.get("args", ()))]
+            argv = [
+                self._replace(each, folders) for each in (*container["command"], *container.get("args", ()))
+            ]
             self._process = subprocess.Popen(
                 argv, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
@@ -114,7 +120,9 @@ class Jobs:
                 for key, text in self._plane.api.get(path)["data"].items():
                     (folder / key).write_text(text)
                 mounts = (each for container in spec["containers"] for each in container["volumeMounts"])
-                folders |= {each["mountPath"]: str(folder) for each in mounts if each["name"] == volume["name"]}
+                folders |= {
+                    each["mountPath"]: str(folder) for each in mounts if each["name"] == volume["name"]
+                }
         return folders
 
     def _replace(self, argument: str, folders: Mapping[str, str]) -> str:
@@ -127,7 +135,14 @@ class Jobs:
 def _job_status(success: bool, at: str) -> Json:
     kinds = ("SuccessCriteriaMet", "Complete") if success else ("FailureTarget", "Failed")
     conditions = [
-        {"type": kind, "status": "True", "reason": "Played", "message": "", "lastTransitionTime": at, "lastProbeTime": at}
+        {
+            "type": kind,
+            "status": "True",
+            "reason": "Played",
+            "message": "",
+            "lastTransitionTime": at,
+            "lastProbeTime": at,
+        }
         for kind in kinds
     ]
     ended = {"completionTime": at, "succeeded": 1} if success else {"failed": 1}

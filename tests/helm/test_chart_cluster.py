@@ -17,13 +17,13 @@ import redis
 import yaml
 
 from control_plane import ControlPlane
-from helm.chart import CASES, CHART, RELEASE, case, helm, template, load_all, template, values
-from helm.jobs import BIN, Jobs, environment
+from helm.chart import CASES, CHART, RELEASE, case, helm, load_all, template, values
+from helm.jobs import Jobs, environment
 from kubelet import Fleet, Kubelet, create_node
 from operator_process import Operator, until
 from socialsync_cli.embedded import EmbeddedPostgres, EmbeddedRedis
 from socialsync_cli.processes import free_port, spawn, stop
-from socialsync_common.kubernetes_api import MERGE_PATCH, ApiError, ApiUnavailable
+from socialsync_common.kubernetes_api import MERGE_PATCH
 
 pytestmark = pytest.mark.integration
 
@@ -57,7 +57,9 @@ class Installation:
     jobs: Jobs
     urls: dict[str, str]
 
-    def helm(self, command: str, *arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def helm(
+        self, command: str, *arguments: str | Path, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         chart = (CHART,) if command in ("install", "upgrade") else ()
         given = ("--values", case("default")) if chart else ()
         where = ("--namespace", self.namespace, "--kubeconfig", self.plane.kubeconfig, "--timeout", "60s")
@@ -200,12 +202,18 @@ def test_a_release_s_life(installation: Installation, tmp_path: Path) -> None:
             ("/apis/rbac.authorization.k8s.io/v1", "roles"),
             ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
             ("/apis/policy/v1", "poddisruptionbudgets"),
+            ("/apis/batch/v1", "jobs"),
+            ("/api/v1", "pods"),
             ("/api/v1", "secrets"),
         )
     }
     assert left == {
-        **dict.fromkeys(("roles", "rolebindings", "poddisruptionbudgets"), []),
         "serviceaccounts": ["default"],
+        "roles": [],
+        "rolebindings": [],
+        "poddisruptionbudgets": [],
+        "jobs": [],
+        "pods": [],
         "secrets": ["socialsync-env"],
     }
     assert api.get(CRD)  # and with it the queues of other namespaces
@@ -242,3 +250,38 @@ def test_a_migration_that_fails_stops_the_upgrade(installation: Installation) ->
     after = here.deployment("socialsync-gateway"), here.queues()["ingest"]["spec"]
     assert after[0]["metadata"]["generation"] == before[0]["metadata"]["generation"]
     assert after[1] == before[1]
+
+    # the failed Job can be looked at, and goes with the release
+    def jobs() -> set[str]:
+        return {each["metadata"]["name"] for each in here.objects("/apis/batch/v1", "jobs")}
+
+    assert "socialsync-migrate-pre" in jobs()
+    here.helm("uninstall", "--no-hooks")
+    until(lambda: "socialsync-migrate-pre" not in jobs())
+
+
+def test_generated_secrets_outlive_upgrades_and_the_release(plane: ControlPlane, namespace: str) -> None:
+    names = ("socialsync", "socialsync-postgresql", "socialsync-redis")
+    where = ("--namespace", namespace, "--kubeconfig", plane.kubeconfig, "--no-hooks")
+
+    def run(command: str, *sets: str) -> dict[str, dict[str, str]]:
+        given = ("--values", case("evaluation"), *values("postgresql.persistence.enabled=true", *sets))
+        helm(command, RELEASE, CHART, *given, *where)
+        secrets = plane.api.get(f"/api/v1/namespaces/{namespace}/secrets")["items"]
+        return {
+            each["metadata"]["name"]: each["data"] for each in secrets if each["metadata"]["name"] in names
+        }
+
+    first = run("install")
+    assert set(first) == set(names)
+    assert run("upgrade") == first
+
+    changed = run("upgrade", "secrets.values.META_VERIFY_TOKEN=another")
+    assert changed["socialsync"].pop("META_VERIFY_TOKEN") != first["socialsync"].pop("META_VERIFY_TOKEN")
+    assert changed == first
+
+    helm("uninstall", RELEASE, *where)
+    again = run("install")
+    again["socialsync"].pop("META_VERIFY_TOKEN")
+    assert again["socialsync-redis"] != first.pop("socialsync-redis")  # it has nothing to keep
+    assert {name: again[name] for name in first} == first
