@@ -195,10 +195,15 @@ class Reconciler:
         neither be let loose nor be counted again.
         """
         there = [parse_pod(pod) for pod in pods if is_there(pod)]
-        if isinstance(turn.backlog, Unreadable) or len(there) != replicas:
-            self._cordon(turn.queue, state, state.cordoned)
+        if isinstance(turn.backlog, Unreadable):
             return 0
-        plan = plan_removal(there, turn.backlog.reports, max(0, replicas - wanted))
+        reports = turn.backlog.reports
+        if len(there) != replicas:
+            # also those that another leader cordoned, before it told Kubernetes to take them
+            told = {name for name, report in reports.items() if report.cordoned}
+            self._cordon(turn.queue, state, tuple(sorted(told.union(state.cordoned))))
+            return 0
+        plan = plan_removal(there, reports, max(0, replicas - wanted))
         leaving = {pod["metadata"]["name"] for pod in pods if not is_there(pod)}
         self._cordon(turn.queue, state, (*plan.cordon, *(name for name in state.cordoned if name in leaving)))
         if wanted < replicas:
