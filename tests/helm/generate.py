@@ -1,4 +1,4 @@
-"""Makes what follows from the chart: its README's table, its CRD, and the manifests in ``k8s/``.
+"""Makes what follows from the chart: the tables of its README and of the guide, its CRD, and what is in ``k8s/``.
 
 ``PYTHONPATH=tests python -m helm.generate`` writes; the tests fail while something is not current.
 """
@@ -18,6 +18,7 @@ import yaml
 from helm.chart import CHART, RELEASE, ROOT, Json, helm, load_all
 
 README = CHART / "README.md"
+INSTALL = ROOT / "docs" / "howto" / "install.md"
 K8S = ROOT / "k8s"
 OVERLAYS = ("evaluation", "production")
 NAMESPACE = "socialsync"
@@ -31,7 +32,8 @@ def generated() -> dict[Path, str]:
     """The content of each file."""
     return {
         CHART / "crds" / _SOURCE.name: _SOURCE.read_text("utf-8"),
-        README: _readme(),
+        README: _between(README, "values", _values_table()),
+        INSTALL: _between(INSTALL, "sizing", _sizing_table()),
         **_kustomize(),
     }
 
@@ -70,7 +72,7 @@ def defaults() -> Json:
     return dict(load_all((CHART / "values.yaml").read_text("utf-8"))[0])
 
 
-def _readme() -> str:
+def _values_table() -> str:
     lines, last, values = [], None, defaults()
     for section, path, description in settings():
         if section != last:
@@ -79,14 +81,44 @@ def _readme() -> str:
         shown = json.dumps(reduce(getitem, path.split("."), values))
         shown = f"`{shown}`" if len(shown) <= _LONGEST_DEFAULT else "see `values.yaml`"
         lines.append(f"| `{path}` | {shown} | {description} |")
-    text = README.read_text("utf-8")
-    head, _, rest = text.partition("<!-- values -->\n")
-    return (
-        f"{head}<!-- values -->\n"
-        + "\n".join(lines).lstrip()
-        + "\n\n<!-- end -->"
-        + rest.partition("<!-- end -->")[2]
+    return "\n".join(lines).lstrip() + "\n\n"
+
+
+def _between(path: Path, name: str, content: str) -> str:
+    """The file's text with that content between ``<!-- name -->`` and ``<!-- end -->``."""
+    head, begin, rest = path.read_text("utf-8").partition(f"<!-- {name} -->\n")
+    return head + begin + content + "<!-- end -->" + rest.partition("<!-- end -->")[2]
+
+
+# --- sizes
+
+
+def _sizing_table() -> str:
+    lines = ["| | pods | CPU each | memory each | at most |", "|---|---|---|---|---|"]
+    least, most = [0, 0], [0, 0]
+    for name, (low, high), resources in _sizes():
+        requests, limit = resources["requests"], resources["limits"]["memory"]
+        pods = f"{low}" if low == high else f"{low} to {high}"
+        lines.append(f"| {name} | {pods} | {requests['cpu']} | {requests['memory']} | {limit} |")
+        for total, count in ((least, low), (most, high)):
+            total[0] += count * int(requests["cpu"].removesuffix("m"))
+            total[1] += count * int(requests["memory"].removesuffix("Mi"))
+    cpu, memory = (
+        f"{low / unit:.1f} to {high / unit:.1f}"
+        for low, high, unit in zip(least, most, (1000, 1024), strict=True)
     )
+    return "\n".join([*lines, f"| **all, as requested** | | **{cpu} cores** | **{memory} GiB** | |"]) + "\n"
+
+
+def _sizes() -> Iterator[tuple[str, tuple[int, int], Json]]:
+    for (kind, name), manifest in objects_of("base").items():
+        spec = manifest.get("spec", {})
+        if kind == "Deployment":
+            shown = manifest["metadata"]["labels"]["app.kubernetes.io/component"]
+            resources = spec["template"]["spec"]["containers"][0]["resources"]
+            yield shown, (spec["replicas"], spec["replicas"]), resources
+        elif kind == "SocialSyncQueue":
+            yield f"workers: {name}", (spec["minReplicas"], spec["maxReplicas"]), spec["worker"]["resources"]
 
 
 # --- k8s/

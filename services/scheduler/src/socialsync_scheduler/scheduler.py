@@ -73,7 +73,7 @@ class FencedScheduler(Scheduler):
         self._failing_since: float | None = None
         self._elector = Elector(_lock(settings, redis_url), identity)
         self._health_port = load(WorkerSettings).health_port
-        self._started = False
+        self._started = self._closed = False
 
     def _start(self) -> None:
         """With the first tick: told to stop while Celery still constructs this, it constructs and closes another."""
@@ -90,6 +90,8 @@ class FencedScheduler(Scheduler):
     def tick(self, *_: Any, **__: Any) -> float:
         """Send what is due; returns the seconds to sleep."""
         self._ticked = time.monotonic()
+        if self._closed:
+            raise SystemExit  # Celery's own, from its signal handler, was lost: it struck amid a ``__del__``
         if not self._started:
             self._start()
         if not self._elector.alive:
@@ -176,6 +178,7 @@ class FencedScheduler(Scheduler):
 
     def close(self) -> None:
         """Called from a signal handler amid whatever the loop does, and again when the loop has ended."""
+        self._closed = True
         self._elector.stop()
 
 
