@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -84,13 +82,3 @@ def release(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         release.kubectl("apply", "-f", str(HERE / "sandbox.yaml"))
         until(lambda: release.ready_pods("app=sandbox"), 120, "the sandbox is up")
         yield release
-
-
-@pytest.fixture(scope="session")
-def figures() -> Iterator[dict[str, Any]]:
-    """Printed as one JSON line at the end."""
-    found: dict[str, Any] = {"drill": "e2e"}
-    started = time.monotonic()
-    yield found
-    found["seconds"] = round(time.monotonic() - started)
-    sys.__stderr__.write(f"\n{json.dumps(found)}\n")
