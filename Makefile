@@ -29,7 +29,7 @@ run: setup ## Bring the whole system up and play a conversation (ARGS=--once: ch
 ##@ Test
 
 .PHONY: test
-test: lint types node ## Everything: lint, types, unit, integration, controller, chart, drills and end to end
+test: lint types node scanners ## Everything: lint, types, unit, integration, controller, chart, drills and end to end
 	$(BIN)/pytest $(ARGS)
 
 .PHONY: test-unit
@@ -49,7 +49,7 @@ control-plane: setup ## Build etcd and Kubernetes' control plane for the tests, 
 	@$(BIN)/python tests/control_plane.py
 
 .PHONY: test-helm
-test-helm: control-plane ## The chart, rendered and checked offline
+test-helm: control-plane scanners ## The chart, rendered, scanned, and taken by a real API server
 	$(BIN)/pytest tests/helm $(ARGS)
 
 .PHONY: e2e
@@ -59,6 +59,14 @@ e2e: node ## Install the chart into a real cluster ($$KUBECONFIG, or a node of i
 .PHONY: node
 node: control-plane ## Install and build what a Kubernetes node on this machine needs, once (Linux, root, Go)
 	@PYTHONPATH=tests $(BIN)/python tests/e2e/node.py
+
+.PHONY: scanners
+scanners: setup ## Install what scans the chart, once (needs Go)
+	@$(BIN)/python tests/helm/scanners.py
+
+.PHONY: charts
+charts: setup ## Make what follows from the chart: tables, the CRD's copy and k8s/
+	PYTHONPATH=tests $(BIN)/python -m helm.generate
 
 .PHONY: test-drills
 test-drills: setup ## Kill processes and count what arrives, a few rounds

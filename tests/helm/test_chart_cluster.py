@@ -154,6 +154,22 @@ def test_the_api_server_takes_every_object_strictly(
     assert len(lines) == len(objects)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_the_notes_tell_what_to_do_next(plane: ControlPlane, namespace: str, name: str) -> None:
+    plane.install(CHART / "crds" / "socialsyncqueue.yaml")
+    where = ("--namespace", namespace, "--kubeconfig", plane.kubeconfig)
+    given = (
+        "--values",
+        case(name),
+        *values("gateway.httpRoute.enabled=false"),
+    )  # that kind is not served here
+    printed = helm("install", RELEASE, CHART, "--dry-run=client", *given, *where).stdout
+    notes = printed.partition("NOTES:")[2]
+    assert f"kubectl -n {namespace} get ssq" in notes
+    assert f"helm -n {namespace} test socialsync" in notes
+    assert "/api/whatsapp/webhook" in notes
+
+
 @pytest.mark.timeout(240)
 def test_a_release_s_life(installation: Installation, tmp_path: Path) -> None:
     here, api = installation, installation.plane.api
@@ -216,6 +232,8 @@ def test_a_release_s_life(installation: Installation, tmp_path: Path) -> None:
         "pods": [],
         "secrets": ["socialsync-env"],
     }
+    cluster_roles = api.get("/apis/rbac.authorization.k8s.io/v1/clusterroles")["items"]
+    assert not [each for each in cluster_roles if each["metadata"]["name"].startswith(RELEASE)]
     assert api.get(CRD)  # and with it the queues of other namespaces
 
 

@@ -19,7 +19,6 @@ from helm.chart import (
     Manifests,
     case,
     containers,
-    helm,
     load_all,
     pod_spec,
     render,
@@ -575,21 +574,3 @@ def test_the_gateway_can_be_exposed_twice() -> None:
     assert route["rules"][0]["backendRefs"] == [
         {"name": service["metadata"]["name"], "port": service["spec"]["ports"][0]["port"]}
     ]
-
-
-@ALL
-def test_the_notes_tell_what_to_do_next(name: str) -> None:
-    done = helm(
-        *("install", "socialsync", case(name).parents[1], "--dry-run=client", "--hide-secret"),
-        *("--kube-version", "1.34.0", "--namespace", "here", "--values", case(name)),
-        check=False,
-    )
-    if "unknown flag: --kube-version" in done.stderr:  # helm 4 has it for templates only
-        done = helm(
-            *("install", "socialsync", case(name).parents[1], "--dry-run=client", "--namespace", "here"),
-            *("--values", case(name)),
-        )
-    notes = done.stdout.partition("NOTES:")[2]
-    assert "kubectl -n here get ssq" in notes
-    assert "/api/whatsapp/webhook" in notes
-    assert "helm -n here test socialsync" in notes

