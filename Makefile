@@ -75,7 +75,7 @@ test-drills: setup ## Kill processes and count what arrives, a few rounds
 .PHONY: drill
 drill: control-plane ## The same for longer (ROUNDS=20), and the operator's and Beat's, with what happens on screen
 	DRILL_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/drills -s $(ARGS)
-	SCALE_DOWNS=500 BEAT_ROUNDS=200 $(BIN)/pytest tests/controller -m drill -s $(ARGS)
+	SCALE_DOWNS=500 OUTAGE_SECONDS=60 BEAT_ROUNDS=200 $(BIN)/pytest tests/controller -m drill -s $(ARGS)
 
 BENCHES := webhooks reply_latency scan pools scaling
 

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.drill]
 
 SCALE_DOWNS = int(os.environ.get("SCALE_DOWNS", "50"))
 QUEUES = int(os.environ.get("QUEUES", "300"))
-OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "60"))
+OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "20"))
 FLEETS = 10
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -105,13 +106,13 @@ def test_three_platforms_are_answered_once(release: Release) -> None:
 def test_a_burst_scales_out_and_idle_workers_go(release: Release, figures: Figures) -> None:
     release.sandbox("PUT", "/sandbox/model", json={"delay_seconds": 4.0})
     before = set(release.ready_pods("socialsync.ai/queue=ingest"))
-    for number in range(10):
-        _burst(release, f"49171{number:02}")
     sent = time.monotonic()
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda number: release.say(f"49171{number:05}", "When do you open?"), range(200)))
     until(lambda: release.replicas() > 1, 60, "more replicas are asked for")
-    figures["burst_to_replicas_s"] = round(time.monotonic() - sent, 1)
+    figures["burst_begins_to_replicas_s"] = round(time.monotonic() - sent, 1)
     until(lambda: set(release.ready_pods("socialsync.ai/queue=ingest")) - before, 90, "a new pod is ready")
-    figures["burst_to_new_pod_s"] = round(time.monotonic() - sent, 1)
+    figures["burst_begins_to_new_pod_s"] = round(time.monotonic() - sent, 1)
     show(release, "burst")
     until(
         lambda: release.queue()["status"]["depth"] + release.queue()["status"]["inFlight"] == 0,
@@ -126,11 +127,6 @@ def test_a_burst_scales_out_and_idle_workers_go(release: Release, figures: Figur
     assert len(burst) == 200
     assert set(burst) == {1}
     assert not release.get("events", "--field-selector=reason=Killing,type=Warning")
-
-
-def _burst(release: Release, prefix: str) -> None:
-    for number in range(20):
-        release.say(f"{prefix}{number:04}", "When do you open?")
 
 
 @pytest.mark.parametrize("component", ["gateway", "worker", "operator", "beat"])

@@ -20,6 +20,27 @@ CHART = ROOT / "helm" / "socialsync"
 CASES = sorted(path.stem for path in (CHART / "ci").glob("*.yaml"))
 RELEASE = "socialsync"
 
+# environment variables from Secrets, by component
+SECRETS = {
+    "gateway": {
+        *(
+            "DATABASE_URL",
+            "CELERY_BROKER_URL",
+            "META_APP_SECRET",
+            "INSTAGRAM_APP_SECRET",
+            "META_VERIFY_TOKEN",
+        ),
+        *("SUPABASE_JWT_SECRET", "TOKEN_ENCRYPTION_KEYS"),
+    },
+    "operator": {"CELERY_BROKER_URL"},
+    "beat": {"CELERY_BROKER_URL"},
+    "flower": {"CELERY_BROKER_URL", "FLOWER_BASIC_AUTH"},
+    "worker": {"DATABASE_URL", "CELERY_BROKER_URL", "TOKEN_ENCRYPTION_KEYS", "META_APP_SECRET", "AI_API_KEY"},
+    "migrations": {"DATABASE_URL", "MIGRATION_DATABASE_URL"},
+    "postgresql": {"POSTGRES_PASSWORD"},
+    "redis": {"REDIS_PASSWORD"},
+}
+
 Json = dict[str, Any]
 
 
@@ -109,6 +130,37 @@ def render(name: str, *arguments: str | Path, namespace: str = "socialsync") -> 
     """The objects of a case from ``ci/``."""
     text = template("--values", case(name), *arguments, namespace=namespace)
     return Manifests(load_all(text))
+
+
+def rendered(name: str, how: str = "install", *arguments: str) -> Manifests:
+    """The same, as an install or an upgrade would have them."""
+    return render(name, *(["--is-upgrade"] if how == "upgrade" else []), *arguments)
+
+
+def component(manifest: Json) -> str:
+    return str(manifest["metadata"]["labels"]["app.kubernetes.io/component"])
+
+
+def template_labels(manifest: Json) -> Json:
+    """Labels of the pods that it makes."""
+    spec = manifest["spec"]
+    if manifest["kind"] == "SocialSyncQueue":
+        own = {"socialsync.ai/queue": manifest["metadata"]["name"]}
+        return {**own, **spec["worker"]["podTemplate"]["metadata"]["labels"]}
+    return dict(
+        manifest["metadata"]["labels"]
+        if manifest["kind"] == "Pod"
+        else spec["template"]["metadata"]["labels"]
+    )
+
+
+def secrets_of(container: Json) -> set[str]:
+    """Environment variables that come from Secrets."""
+    return {each["name"] for each in container.get("env", ()) if "secretKeyRef" in each.get("valueFrom", {})}
+
+
+def workloads(manifests: Manifests) -> Iterator[Json]:
+    return (each for each in manifests if pod_spec(each))
 
 
 def refused(*arguments: str | Path) -> str:
