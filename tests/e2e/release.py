@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -235,7 +236,14 @@ class Load:
             "doubled": sum(count > 1 for count in counts),
             "lost": sum(count == 0 for count in counts),
             "not_200_at_once": self.retried + sum(self.statuses.values()) - self.statuses[200],
+            "longest_gap_s": round(self._longest_gap(), 1),
         }
+
+    def _longest_gap(self) -> float:
+        """Between two answers to these contacts, in seconds."""
+        sent = self.release.sandbox("GET", "/sandbox/sent", params={"kind": "text"})
+        times = sorted(each["at"] for each in sent if each["contact"] in self.sent)
+        return max((after - before for before, after in pairwise(times)), default=0.0)
 
 
 def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from node import Images
 from release import ACCOUNTS, Load, Release, until
+from rich.console import Console
+from rich.table import Table
 
 pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -226,6 +228,17 @@ def _assert_sound(outcome: dict[str, int]) -> None:
     assert outcome["lost"] == 0
     assert outcome["doubled"] == 0
     assert outcome["answered"] == outcome["sent"] > 0
+
+
+def test_the_table(figures: Figures) -> None:
+    """For those who look."""
+    drills = {name: figures[name] for name in ("upgrade", "rollback")} | figures["pods"]
+    columns = list(next(iter(drills.values())))
+    table = Table("drill", *columns)
+    for name, outcome in drills.items():
+        table.add_row(name, *(str(outcome[column]) for column in columns))
+    Console(file=sys.__stderr__, width=120).print(table)
+    assert sum(outcome["lost"] + outcome["doubled"] for outcome in drills.values()) == 0
 
 
 # --- uninstall

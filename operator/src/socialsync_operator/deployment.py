@@ -131,7 +131,8 @@ def _environment(queue: Queue, worker: Json, telemetry: Mapping[str, str]) -> li
     }
     given = [each for each in worker.get("env", []) if each["name"] not in {*ours, "POD_NAME"}]
     pod_name = {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
-    return [*given, *({"name": name, "value": value} for name, value in ours.items()), pod_name]
+    # first, so that what is given may refer to it
+    return [pod_name, *given, *({"name": name, "value": value} for name, value in ours.items())]
 
 
 def _probe(path: str, **options: int) -> Json:
