@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -132,21 +133,20 @@ class Release:
         here = free_port()
         argv: list[str | Path] = [
             *(self.kubectl_binary, "--kubeconfig", self.kubeconfig, "--namespace", self.namespace),
-            *("port-forward", target, f"{here}:{port}"),
+            *("port-forward", "--address", "127.0.0.1", target, f"{here}:{port}"),
         ]
-        process = spawn(argv, output=subprocess.DEVNULL)
-        self.forwards[target] = (process, here)
-        deadline = time.monotonic() + 20
+        said, deadline = b"", time.monotonic() + 60
         while time.monotonic() < deadline:
-            try:
-                httpx.get(f"http://127.0.0.1:{here}/", timeout=1)
-            except httpx.RemoteProtocolError:
-                return here  # it speaks, if not HTTP
-            except httpx.TransportError:
-                time.sleep(0.1)
-                continue
-            return here
-        raise AssertionError(f"no way to {target}")
+            with tempfile.TemporaryFile() as output:
+                process = spawn(argv, output=output)
+                while process.poll() is None and time.monotonic() < deadline:
+                    # not by the file's own position, which the child writes at
+                    if b"Forwarding from" in (said := os.pread(output.fileno(), 65536, 0)):
+                        self.forwards[target] = (process, here)
+                        return here
+                    time.sleep(0.1)
+            time.sleep(0.5)
+        raise AssertionError(f"no way to {target}: {said.decode()}")
 
     def close(self) -> None:
         for process, _ in self.forwards.values():
