@@ -33,7 +33,7 @@ BRIDGE = "cni0"
 PAUSE_IMAGE = "localhost/pause:1"
 BASE_IMAGE = "python:3.11-slim-bookworm"
 # settings of this machine's package managers, for builds; absent ones are skipped
-BUILD_MOUNTS = ("/etc/pip.conf", "/etc/ssl/certs", "/etc/apt", "/opt/wheels")
+BUILD_MOUNTS = ("/etc/pip.conf", "/etc/ssl/certs", "/etc/apt")
 
 _PAUSE = r"""
 #include <signal.h>
