@@ -53,7 +53,7 @@ def test_the_columns_that_people_look_at(operator: Operator, fleet: Fleet) -> No
     assert conditions == {
         "Ready": "True",
         "Active": "False",
-        "ScalingLimited": "True",  # nothing waits, and yet two
+        "ScalingLimited": "False",
         "Paused": "False",
         "MetricsAvailable": "True",
         "Degraded": "False",
