@@ -10,12 +10,16 @@ import pytest
 import redis
 import yaml
 
+from control_plane import ControlPlane
 from kubelet import Fleet, Kubelet
 from operator_process import OPERATOR, Operator, until
+from socialsync_common.kubernetes_api import ApiError
+from socialsync_operator.cluster import Cluster
 
 pytestmark = pytest.mark.integration
 
 Verb = tuple[str, str, str]  # API group, resource, verb
+CREATED_BY_APPLY: Verb = ("apps", "deployments", "create")
 
 
 def used(audit_log: Path, user: str) -> tuple[set[Verb], list[Any]]:
@@ -69,7 +73,29 @@ def test_a_queues_whole_life_uses_each_verb_that_the_role_allows_and_no_other(
     user = f"system:serviceaccount:{operator.namespace}:socialsync-operator"
     verbs, forbidden = used(operator.plane.audit_log, user)
     assert not forbidden
-    assert verbs == allowed(OPERATOR / "rbac.yaml")
+    assert verbs | {CREATED_BY_APPLY} == allowed(OPERATOR / "rbac.yaml")
+
+
+def test_to_apply_what_does_not_exist_needs_the_right_to_create(plane: ControlPlane, namespace: str) -> None:
+    """The audit log calls it a patch, so that the life above cannot show it."""
+    plane.kubectl("create", "serviceaccount", "patcher", "-n", namespace)
+    plane.kubectl("create", "role", "patcher", "-n", namespace, "--verb=patch", "--resource=deployments.apps")
+    account = f"--serviceaccount={namespace}:patcher"
+    plane.kubectl("create", "rolebinding", "patcher", "-n", namespace, "--role=patcher", account)
+    cluster = Cluster(plane.api_as(plane.service_account_kubeconfig(namespace, "patcher")), namespace)
+    labels = {"app": "a"}
+    container = {"name": "a", "image": "a"}
+    manifest = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "a", "namespace": namespace},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+    with pytest.raises(ApiError, match='cannot create resource "deployments"'):
+        cluster.apply_deployment(manifest)
 
 
 @pytest.mark.parametrize(
