@@ -143,7 +143,7 @@ def test_the_api_server_takes_every_object_strictly(
         "--values", case(name), *(["--is-upgrade"] if how == "upgrade" else []), namespace=namespace
     )
     # that kind is not served here
-    objects = [each for each in load_all(text) if each["kind"] != "HTTPRoute"]
+    objects = [each for each in load_all(text) if each["kind"] not in ("HTTPRoute", "ServiceMonitor")]
     answer = plane.kubectl(
         *("apply", "--server-side", "--dry-run=server", "--validate=strict", "-n", namespace, "-f", "-"),
         stdin=yaml.safe_dump_all(objects),

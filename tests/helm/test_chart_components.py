@@ -305,6 +305,16 @@ def test_nobody_else_gets_in() -> None:
     assert "NetworkPolicy/socialsync-flower" not in open_to_all.names()
 
 
+def test_flower_can_be_scraped() -> None:
+    manifests = rendered("everything")
+    monitor = manifests.get("ServiceMonitor", "sync-flower")
+    service = manifests.get("Service", "sync-flower")
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert monitor["spec"]["endpoints"] == [{"port": "http", "path": "/metrics", "interval": "15s"}]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+
+
 def test_the_gateway_can_be_exposed_twice() -> None:
     manifests = rendered("everything")
     hosts = [rule["host"] for rule in manifests.get("Ingress", "sync-gateway")["spec"]["rules"]]
