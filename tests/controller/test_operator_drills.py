@@ -26,9 +26,9 @@ from support import server_folder
 
 pytestmark = [pytest.mark.integration, pytest.mark.drill]
 
-SCALE_DOWNS = int(os.environ.get("SCALE_DOWNS", "50"))
+SCALE_DOWNS = int(os.environ.get("SCALE_DOWNS", "30"))
 QUEUES = int(os.environ.get("QUEUES", "300"))
-OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "20"))
+OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "12"))
 FLEETS = 10
 
 
@@ -206,7 +206,7 @@ def test_hundreds_of_queues_on_one_operator(
         (replica,) = operator.replicas
         seen = len(replica.events("controller.passed"))
         cpu, at = replica.cpu_seconds, time.monotonic()
-        until(lambda: len(replica.events("controller.passed")) >= seen + 40, 90)
+        until(lambda: len(replica.events("controller.passed")) >= seen + 25, 90)
         used = (replica.cpu_seconds - cpu) / (time.monotonic() - at)
         full = [
             each["seconds"]
