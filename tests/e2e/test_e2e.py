@@ -110,11 +110,14 @@ def test_a_burst_scales_out_and_idle_workers_go(release: Release, figures: Figur
     before = set(release.ready_pods("socialsync.ai/queue=ingest"))
     sent = time.monotonic()
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda number: release.say(f"49171{number:05}", "When do you open?"), range(200)))
-    until(lambda: release.replicas() > 1, 60, "more replicas are asked for")
-    figures["burst_begins_to_replicas_s"] = round(time.monotonic() - sent, 1)
-    until(lambda: set(release.ready_pods("socialsync.ai/queue=ingest")) - before, 90, "a new pod is ready")
-    figures["burst_begins_to_new_pod_s"] = round(time.monotonic() - sent, 1)
+        for number in range(200):
+            pool.submit(release.say, f"49171{number:05}", "When do you open?")
+        until(lambda: release.replicas() > 1, 60, "more replicas are asked for")
+        figures["first_message_to_replicas_s"] = round(time.monotonic() - sent, 1)
+        until(
+            lambda: set(release.ready_pods("socialsync.ai/queue=ingest")) - before, 90, "a new pod is ready"
+        )
+        figures["first_message_to_new_pod_s"] = round(time.monotonic() - sent, 1)
     show(release, "burst")
     until(
         lambda: release.queue()["status"]["depth"] + release.queue()["status"]["inFlight"] == 0,

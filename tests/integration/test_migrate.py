@@ -139,7 +139,7 @@ def test_the_command_names_the_variable_at_fault(
         monkeypatch.setenv("MIGRATION_DATABASE_URL", owner)
         monkeypatch.setenv("DATABASE_URL", service_url)
         with pytest.raises(SystemExit) as caught:
-            migrations.main()
+            migrations.main([])
         assert caught.value.code == 2
         said = capsys.readouterr().err
         assert said.startswith(f"socialsync: configuration: {words}")
@@ -154,7 +154,7 @@ def test_the_command_admits_the_service(
     service_url = empty_url.replace(empty_url[len("postgresql://") : empty_url.index("@")], f"{user}:word")
     monkeypatch.setenv("MIGRATION_DATABASE_URL", empty_url)
     monkeypatch.setenv("DATABASE_URL", service_url)
-    migrations.main()
+    migrations.main([])
     assert "applied 0001_pre_direct_messages.sql\n" in capsys.readouterr().out
     try:
         with psycopg.connect(service_url) as connection:
@@ -248,7 +248,8 @@ def test_the_service_cannot_bypass_row_level_security(
         "TRUNCATE messages CASCADE",
         "UPDATE accounts SET tenant_id = tenant_id",
         "UPDATE tenants SET name = name",
-        "SELECT * FROM schema_migrations",
+        "DELETE FROM schema_migrations",
+        "UPDATE schema_migrations SET checksum = ''",
         "CREATE TABLE mine (n int)",
         "GRANT socialsync_system TO socialsync",
     ):

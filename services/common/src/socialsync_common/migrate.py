@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import os
 import sys
+from collections.abc import Sequence
 from importlib import resources
 from typing import Literal
 
@@ -101,12 +102,12 @@ def read_url(variable: str, url: str) -> dict[str, str]:
         raise ConfigError(f"{variable}: is no postgresql:// URL") from None
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """``python -m socialsync_common.migrate [pre|post|all]``: the owner comes from MIGRATION_DATABASE_URL, the role
     to admit from DATABASE_URL."""
     parser = argparse.ArgumentParser(prog="socialsync_common.migrate", description=main.__doc__)
     parser.add_argument("phase", nargs="?", choices=("pre", "post", "all"), default="all")
-    phase: Phase = parser.parse_args().phase
+    phase: Phase = parser.parse_args(arguments).phase
     try:
         owner_url = os.environ.get("MIGRATION_DATABASE_URL")
         if not owner_url:
