@@ -1,7 +1,7 @@
 """A real Kubernetes control plane: etcd, kube-apiserver, kube-controller-manager and kube-scheduler as processes.
 
 No kubelet: a test that needs running pods plays it (``kubelet.py``). The components are Go modules, built once and
-kept in the user's cache: ``python tests/control_plane.py`` builds what is missing, in about five minutes.
+kept in the user's cache: ``python tests/control_plane.py`` builds what is missing, in about ten minutes.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def build(tools: Sequence[str] = CONTROL_PLANE) -> None:
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, console.status("") as status:
         for batch in batches:
-            status.update(f"building {', '.join(batch)} (all in all about eight minutes, once)")
+            status.update(f"building {', '.join(batch)} (all in all about ten minutes, once)")
             source, made = Path(scratch) / batch[0], Path(scratch) / f"{batch[0]}-bin"
             source.mkdir()
             made.mkdir()
