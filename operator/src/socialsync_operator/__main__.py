@@ -14,7 +14,7 @@ from redis.retry import Retry
 from socialsync_common.election import Elector
 from socialsync_common.errors import ConfigError
 from socialsync_common.health import HealthServer
-from socialsync_common.kubernetes_api import KubernetesApi, current_namespace
+from socialsync_common.kubernetes_api import KubernetesApi, own_namespace
 from socialsync_common.lease import REQUEST_SECONDS, LeaseLock
 from socialsync_common.logging import configure_logging
 from socialsync_common.settings import (
@@ -46,9 +46,7 @@ def main() -> None:
 
 def _run() -> None:
     election = load(ElectionSettings)
-    namespace = election.pod_namespace or current_namespace()
-    if namespace is None:
-        raise ConfigError("POD_NAMESPACE: is not set, and no service account is mounted that would tell it")
+    namespace = own_namespace(election.pod_namespace)
     lock = LeaseLock(KubernetesApi.load(REQUEST_SECONDS), namespace, election.lease_name or LEASE)
     identity = f"{election.pod_name or socket.gethostname()}:{os.getpid()}"
     elector = Elector(lock, identity)

@@ -21,7 +21,7 @@ _PROBE_SECONDS = 60
 _PRIORITIES = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 
 # ARGV: queue, unacked key, conversations' deadlines or '', stale ms, header, then the lists of its lanes.
-# An unparsable or foreign message at the head of a list leaves its age unknown (-1).
+# An unparsable or foreign message at the head of a list leaves the age unknown.
 _READ = """
 local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local tasks, oldest, unknown = 0, 0, 0
@@ -43,7 +43,7 @@ local key = 'workers:' .. ARGV[1]
 local totals = redis.call('HMGET', key .. ':totals', 'completed', 'busy_ms')
 local names = redis.call('ZRANGEBYSCORE', key .. ':seen', now - ARGV[4], '+inf')
 local reports = #names > 0 and redis.call('HMGET', key, unpack(names)) or {}
-return {now, tasks, due, math.floor(oldest), unknown, redis.call('HLEN', ARGV[2]), totals[1] or 0, totals[2] or 0,
+return {tasks, due, math.floor(oldest), unknown, redis.call('HLEN', ARGV[2]), totals[1] or 0, totals[2] or 0,
         names, reports}
 """
 
@@ -117,7 +117,7 @@ def _arguments(queue: Queue) -> list[str | int]:
 def _backlog(answer: Any) -> Backlog | Unreadable:
     if isinstance(answer, Exception):
         return Unreadable("BacklogUnreadable", f"Redis cannot read this queue: {answer}")
-    _, tasks, due, oldest_ms, unknown, in_flight, completed, busy_ms, names, reports = answer
+    tasks, due, oldest_ms, unknown, in_flight, completed, busy_ms, names, reports = answer
     return Backlog(
         tasks=int(tasks),
         due=int(due),

@@ -11,6 +11,7 @@ import redis
 import structlog
 
 from socialsync_common.election import Elector
+from socialsync_common.health import overdue
 from socialsync_common.kubernetes_api import ApiError, ApiUnavailable, Json
 from socialsync_common.outage import Outage
 from socialsync_operator import metrics
@@ -71,8 +72,7 @@ class Controller:
 
     def stuck(self) -> str | None:
         """Liveness: the loop passes, whoever is away."""
-        age = self._clock() - self._passed
-        return f"the loop has not passed for {age:.0f} s" if age > STUCK_SECONDS else None
+        return overdue("the loop", self._clock() - self._passed, STUCK_SECONDS)
 
     def _run(self) -> None:
         while not self._stopping:
@@ -95,7 +95,7 @@ class Controller:
         Raises:
             ApiError, ApiUnavailable: the cluster cannot be read; nothing was changed.
         """
-        now = self._clock()
+        now, acts = self._clock(), self._acts()
         resources = self._cluster.queues()
         deployments = self._cluster.deployments()
         if now - self._autoscalers_at >= AUTOSCALERS_SECONDS:
@@ -110,7 +110,7 @@ class Controller:
                 autoscaler=self._autoscalers.get(queue.deployment),
                 backlog=backlogs[queue.name],
                 now=now,
-                acts=self._acts(),
+                acts=acts,
             )
             for queue, resource in due
         ]
@@ -135,9 +135,8 @@ class Controller:
                 continue
             state = self._states.setdefault(queue.uid, QueueState())
             if now >= state.due_at or queue.name in woken:
-                state.due_at = (
-                    now + queue.polling * 0.9
-                )  # a pass that is a little early is no reason to skip it
+                # a pass that is a little early is no reason to skip it
+                state.due_at = now + queue.polling * 0.9
                 due.append((queue, resource))
         known = {resource["metadata"]["uid"] for resource in resources}
         for gone in self._states.keys() - known:

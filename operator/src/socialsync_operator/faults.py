@@ -10,6 +10,9 @@ Json = dict[str, Any]
 
 _IMAGE = {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+_CRASHING = "CrashLoopBackOff"
+# why a container waits for something that it has failed at before, rather than for its start
+NOT_STARTED = _IMAGE | _CONFIG | {_CRASHING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ def _waiting_fault(pod: str, container: Json, waiting: Json) -> Fault | None:
             "ContainerNotCreated",
             f"pod {pod}: {message or reason}; check what spec.worker.env and envFrom name",
         )
-    if reason == "CrashLoopBackOff":
+    if reason == _CRASHING:
         ended = container.get("lastState", {}).get("terminated", {})
         code = f" with exit code {ended['exitCode']}" if "exitCode" in ended else ""
         return Fault("CrashLooping", f"pod {pod} keeps ending{code}: see `kubectl logs {pod} --previous`")

@@ -19,15 +19,14 @@ from socialsync_operator.deployment import deployment_manifest, digest
 from socialsync_operator.faults import Fault, deployment_fault, pods_fault
 from socialsync_operator.observation import Observation
 from socialsync_operator.rates import Counters, Rates
-from socialsync_operator.spec import Queue, Scaling
+from socialsync_operator.spec import Queue, Rules, Scaling
 from socialsync_operator.stalls import Watch
 from socialsync_operator.status import Findings, build_status, explain, gist, is_same, timestamp
 from socialsync_operator.victims import is_there, parse_pod, plan_removal
 
 REFRESH_SECONDS = 5.0
 RESTART_SECONDS = 60.0
-_SILENT_SECONDS = 10.0
-_DRAIN = Scaling(min=0, max=0, target_latency=1, target_per_replica=1)
+_DRAIN = Scaling(min=0, max=0, target_latency=1, target_per_replica=1, down=Rules())
 
 log = structlog.get_logger()
 
@@ -152,7 +151,7 @@ class Reconciler:
         decision, memory = decide(scaling, seen, state.memory, turn.now)
         pods = None
         if turn.acts() and not queue.dry_run and (decision.wanted < seen.replicas or state.cordoned):
-            pods = self._pods(deployment)
+            pods = self._cluster.pods(deployment)
             removable = self._prepare_removal(turn, state, pods, seen.replicas, decision.wanted)
             decision, memory = decide(scaling, replace(seen, removable=removable), state.memory, turn.now)
         state.memory = memory
@@ -161,8 +160,7 @@ class Reconciler:
             if new:
                 self._apply(turn, state, deployment_manifest(queue, queue.worker or {}, self._telemetry))
         degraded = self._look_for_faults(turn, state, deployment, seen, pods)
-        last_scale = state.last_scale
-        self._show(turn, state, Findings(turn.backlog, seen, decision, blocked, degraded, last_scale))
+        self._show(turn, state, Findings(turn.backlog, seen, decision, blocked, degraded, state.last_scale))
 
     def _set_replicas(
         self, turn: Turn, state: QueueState, current: int, decision: Decision, seen: Observation
@@ -229,14 +227,12 @@ class Reconciler:
             drained = replace(
                 queue,
                 dry_run=False,
-                scaling=replace(
-                    _DRAIN, down=replace(_DRAIN.down, window=0), max_busy_hold=queue.scaling.max_busy_hold
-                ),
+                scaling=replace(_DRAIN, max_busy_hold=queue.scaling.max_busy_hold),
             )
             self._scale(replace(turn, queue=drained), state, deployment, None)
             return
         if ours and deployment is not None:
-            if any("deletionTimestamp" not in pod["metadata"] for pod in self._pods(deployment)):
+            if any("deletionTimestamp" not in pod["metadata"] for pod in self._cluster.pods(deployment)):
                 return
             self._cluster.delete_deployment(queue.name)
         rest = [each for each in queue.finalizers if each != FINALIZER]
@@ -271,9 +267,6 @@ class Reconciler:
             slots=_slots(backlog, turn.queue),
         )
 
-    def _pods(self, deployment: Json) -> list[Json]:
-        return self._cluster.pods(deployment)
-
     def _look_for_faults(
         self, turn: Turn, state: QueueState, deployment: Json, seen: Observation, pods: list[Json] | None
     ) -> Fault | None:
@@ -286,7 +279,7 @@ class Reconciler:
             state.fault = deployment_fault(deployment)
         elif pods is not None or now - state.looked_at >= REFRESH_SECONDS:
             state.looked_at = now
-            pods = self._pods(deployment) if pods is None else pods
+            pods = self._cluster.pods(deployment) if pods is None else pods
             state.fault = deployment_fault(deployment) or pods_fault(pods)
         if isinstance(backlog, Unreadable):
             state.watch = Watch()
@@ -311,7 +304,7 @@ class Reconciler:
             return
         if state.restarted_at is not None and turn.now - state.restarted_at < RESTART_SECONDS:
             return
-        for pod in self._pods(deployment):
+        for pod in self._cluster.pods(deployment):
             if pod["metadata"]["name"] == worker and is_there(pod):
                 self._cluster.delete_pod(worker, pod["metadata"]["uid"])
                 state.restarted_at = turn.now

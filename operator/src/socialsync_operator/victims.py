@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from socialsync_common.workers import WorkerReport
+from socialsync_operator.faults import NOT_STARTED
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
 SAFE, CORDONED, DRAINING, IDLE, UNKNOWN, BUSY = 0, 5, 10, 20, 50, 100
-NOT_STARTED = {
-    *("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"),
-    *("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff"),
-}
 _LONGEST_SECONDS = 86_400
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 

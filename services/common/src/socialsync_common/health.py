@@ -11,6 +11,11 @@ from typing import Any
 Check = Callable[[], str | None]  # what is wrong, or None
 
 
+def overdue(what: str, age: float, limit: float) -> str | None:
+    """The answer of a check on something that has to pass every now and then; ``age`` and ``limit`` in seconds."""
+    return f"{what} has not passed for {age:.0f} s" if age > limit else None
+
+
 class _DualStack(ThreadingHTTPServer):
     """Pods may have IPv4 addresses, IPv6 ones, or both."""
 

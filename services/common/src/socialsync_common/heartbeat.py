@@ -15,7 +15,7 @@ import structlog
 from celery import bootsteps
 from celery.worker import state
 
-from socialsync_common.health import HealthServer
+from socialsync_common.health import HealthServer, overdue
 from socialsync_common.outage import Outage
 from socialsync_common.settings import BrokerSettings, WorkerSettings, load
 from socialsync_common.workers import REPORT_SECONDS, STALE_SECONDS, WorkerRegistry, WorkerReport
@@ -73,11 +73,7 @@ class Heartbeat(bootsteps.StartStopStep):
     def stuck(self) -> str | None:
         """Liveness. A broker that is away is no fault of the worker's: restarting would not bring it back."""
         age = time.monotonic() - self._looped
-        return (
-            f"the consumer has not passed for {age:.0f} s"
-            if self._connected and age > STUCK_SECONDS
-            else None
-        )
+        return overdue("the consumer", age, STUCK_SECONDS) if self._connected else None
 
     def not_ready(self) -> str | None:
         """Readiness: started once. Never for being busy: Kubernetes takes pods that are not ready first."""

@@ -120,6 +120,18 @@ def current_namespace() -> str | None:
         return None
 
 
+def own_namespace(given: str | None) -> str:
+    """``given``, the value of POD_NAMESPACE, or the one that this pod runs in.
+
+    Raises:
+        ConfigError: neither is known.
+    """
+    namespace = given or current_namespace()
+    if namespace is None:
+        raise ConfigError("POD_NAMESPACE: is not set, and no service account is mounted that would tell it")
+    return namespace
+
+
 def default_namespace() -> str:
     """The pod's own, or the one of the kubeconfig's current context."""
     own = current_namespace()

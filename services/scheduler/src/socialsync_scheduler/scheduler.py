@@ -20,8 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from socialsync_common.election import Elector, Lock, Term
-from socialsync_common.errors import ConfigError
-from socialsync_common.health import HealthServer
+from socialsync_common.health import HealthServer, overdue
 from socialsync_common.outage import Outage
 from socialsync_common.settings import BrokerSettings, ElectionSettings, WorkerSettings, load
 from socialsync_scheduler.fencing import Claim, Fence, Outcome
@@ -84,8 +83,7 @@ class FencedScheduler(Scheduler):
 
     def _stuck(self) -> str | None:
         """Liveness, of a leader and a standby alike: the loop passes, whoever is away."""
-        age = time.monotonic() - self._ticked
-        return f"the loop has not passed for {age:.0f} s" if age > STUCK_SECONDS else None
+        return overdue("the loop", time.monotonic() - self._ticked, STUCK_SECONDS)
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Send what is due; returns the seconds to sleep."""
@@ -187,13 +185,11 @@ def _lock(settings: ElectionSettings, redis_url: str) -> Lock:
     if settings.lease_name is None:
         return RedisLock(_client(redis_url))
     # only here: the client is large, and outside a cluster nobody needs it
-    from socialsync_common.kubernetes_api import KubernetesApi, current_namespace
+    from socialsync_common.kubernetes_api import KubernetesApi, own_namespace
     from socialsync_common.lease import REQUEST_SECONDS as LEASE_REQUEST_SECONDS
     from socialsync_common.lease import LeaseLock
 
-    namespace = settings.pod_namespace or current_namespace()
-    if namespace is None:
-        raise ConfigError("POD_NAMESPACE: is not set, and no service account is mounted that would tell it")
+    namespace = own_namespace(settings.pod_namespace)
     return LeaseLock(KubernetesApi.load(LEASE_REQUEST_SECONDS), namespace, settings.lease_name)
 
 
