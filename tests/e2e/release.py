@@ -11,7 +11,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -122,6 +123,40 @@ class Release:
     def secret(self, name: str, key: str) -> str:
         found = json.loads(self.kubectl("get", "secret", name, "-o", "json"))["data"][key]
         return base64.b64decode(found).decode()
+
+    @contextmanager
+    def following(self, selector: str) -> Iterator[Callable[[], dict[str, str]]]:
+        """Keeps the logs of the pods that are there now, also of those that end; gives them by pod."""
+        argv: list[str | Path] = [
+            *(self.kubectl_binary, "--kubeconfig", self.kubeconfig, "--namespace", self.namespace),
+            *(
+                "logs",
+                "--follow",
+                "--prefix",
+                "--tail=-1",
+                "--max-log-requests=20",
+                "-c",
+                "worker",
+                "-l",
+                selector,
+            ),
+        ]
+        with tempfile.TemporaryFile() as output:
+            process = spawn(argv, output=output)
+
+            def read() -> dict[str, str]:
+                found: dict[str, str] = {}
+                size = os.fstat(output.fileno()).st_size
+                for line in os.pread(output.fileno(), size, 0).decode().splitlines():
+                    prefix, _, text = line.partition(" ")
+                    pod = prefix.removeprefix("[pod/").split("/")[0]
+                    found[pod] = f"{found.get(pod, '')}{text}\n"
+                return found
+
+            try:
+                yield read
+            finally:
+                stop(process, (signal.SIGTERM, 5))
 
     # --- the way in
 

@@ -125,13 +125,25 @@ def test_a_burst_scales_out_and_idle_workers_go(release: Release, figures: Figur
         "drained",
     )
     release.sandbox("PUT", "/sandbox/model", json={"delay_seconds": 0.0})
-    until(lambda: release.replicas() == 1, 180, "idle workers are gone")
+    with release.following("socialsync.ai/queue=ingest") as read:
+        until(lambda: release.replicas() == 1, 180, "idle workers are gone")
+        until(
+            lambda: len(release.get("pods", "-l", "socialsync.ai/queue=ingest")) == 1, 120, "their pods too"
+        )
+        logs = read()
     show(release, "idle again")
+    (left,) = release.ready_pods("socialsync.ai/queue=ingest")
+    ended = {pod: text for pod, text in logs.items() if pod != left}
+    assert ended
+    for pod, text in ended.items():
+        before_the_end, _, after = text.partition("hutdown (MainProcess)")
+        assert "worker.cordoned" in before_the_end, pod
+        assert after, f"{pod} did not say that it ended"
+        assert "batch done" not in after, f"{pod} was told to stop amid its work"
     answers = release.answers()
     burst = [count for contact, count in answers.items() if contact.startswith("49171")]
     assert len(burst) == 200
     assert set(burst) == {1}
-    assert not release.get("events", "--field-selector=reason=Killing,type=Warning")
 
 
 @pytest.mark.parametrize("component", ["gateway", "worker", "operator", "beat"])
