@@ -381,9 +381,13 @@ class ControlPlane:
     def _ready(self) -> bool:
         assert self._processes["kube-apiserver"].poll() is None, "see kube-apiserver.log"
         try:
-            return bool(self.api.get("/apis/apps/v1"))
-        except (ApiError, ApiUnavailable):
+            self.api.get("/apis/apps/v1")
+            self.api.get("/apis/nobody.defined.this")
+        except ApiError as error:
+            return error.status == 404  # until all that is defined is served, unknown paths are 503
+        except ApiUnavailable:
             return False
+        return False
 
     def _start(self, name: str, *arguments: str) -> None:
         with (self.directory / f"{name}.log").open("ab") as log:
