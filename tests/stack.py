@@ -144,6 +144,19 @@ class Stack:
              "--concurrency", str(concurrency), "--without-gossip", "--without-mingle", "--without-heartbeat",
              "-n", f"{name}@%h"],
         )  # fmt: skip
+        self.wait_worker(name)
+
+    def start_scheduler(self, name: str = "scheduler", concurrency: int = 16) -> Process:
+        process = self.add(
+            name,
+            ["celery", "-A", "socialsync_scheduler", "worker", "-Q", "scheduler.tick,scheduler", "--pool", "threads",
+             "--concurrency", str(concurrency), "--without-gossip", "--without-mingle", "--without-heartbeat",
+             "-n", f"{name}@%h"],
+        )  # fmt: skip
+        self.wait_worker(name)
+        return process
+
+    def wait_worker(self, name: str) -> None:
         log = self.processes[name].log
         until(lambda: b" ready." in log.read_bytes(), 30, f"{name} is ready")
 
@@ -162,7 +175,7 @@ class Stack:
         cipher = TokenCipher(
             EncryptionSettings(token_encryption_keys=self.environment["TOKEN_ENCRYPTION_KEYS"])
         )
-        with psycopg.connect(self.environment["DATABASE_URL"], row_factory=dict_row) as connection:
+        with self.connection() as connection:
             account = connect_account(
                 connection, cipher, tenant=tenant, platform=platform, external_id=external_id,
                 name=tenant, token=f"token-{external_id}", instructions=INSTRUCTIONS,
@@ -170,6 +183,10 @@ class Stack:
         if "sandbox" in self.processes:
             self.sandbox("POST", "/sandbox/accounts", json={"platform": platform, "account_id": external_id})
         return account
+
+    def connection(self) -> psycopg.Connection[dict[str, Any]]:
+        """As the services log in."""
+        return psycopg.connect(self.environment["DATABASE_URL"], row_factory=dict_row)
 
     def query(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
         with psycopg.connect(self.owner_url, row_factory=dict_row) as connection:
@@ -193,6 +210,9 @@ class Stack:
             **more,
         }
         return self.sandbox("POST", "/sandbox/users/say", json=body)
+
+    def posts(self, **filters: Any) -> list[dict[str, Any]]:
+        return self.sandbox("GET", "/sandbox/posts", params=filters)  # type: ignore[no-any-return]
 
     def sent(self, **filters: Any) -> list[dict[str, Any]]:
         return self.sandbox("GET", "/sandbox/sent", params={"kind": "text", **filters})  # type: ignore[no-any-return]
@@ -224,9 +244,13 @@ def running_stack(folder: Path, *, model: bool = False, **environment: str) -> I
             "DATABASE_URL": postgres.url_of("socialsync", SERVICE_USER),
             "CELERY_BROKER_URL": broker.url,
             "META_APP_SECRET": secrets.token_hex(16),
+            "INSTAGRAM_APP_SECRET": secrets.token_hex(16),
             "META_VERIFY_TOKEN": "verify-me",
             "META_GRAPH_URL": f"http://127.0.0.1:{sandbox_port}",
             "SANDBOX_GATEWAY_URL": f"http://127.0.0.1:{gateway_port}",
+            "PUBLIC_URL": f"http://127.0.0.1:{gateway_port}",
+            "META_APP_ID": "1000000000000001",
+            "INSTAGRAM_APP_ID": "1000000000000002",
             "TOKEN_ENCRYPTION_KEYS": "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
         }
         if model:

@@ -39,6 +39,20 @@ ROWS: dict[str, LiteralString] = {
         VALUES (%(tenant)s, %(account)s, 'whatsapp', 'status', 'status', '{}')""",
     "usage": """INSERT INTO usage (tenant_id, account_id, month, kind, count)
         VALUES (%(tenant)s, %(account)s, '2026-11-01', 'ai_replies', 1)""",
+    "media": """INSERT INTO media (tenant_id, id, kind, mime_type, size, sha256, width, height, name, storage)
+        VALUES (%(tenant)s, %(contact)s, 'image', 'image/jpeg', 1, '', 1, 1, 'a.jpg', 'postgres')""",
+    "media_chunks": """INSERT INTO media_chunks (tenant_id, media_id, number, content)
+        VALUES (%(tenant)s, %(contact)s, 0, 'x')""",
+    "scheduled_posts": """INSERT INTO scheduled_posts (tenant_id, id, kind, due_at, zone, request_hash)
+        VALUES (%(tenant)s, %(contact)s, 'image', now(), 'UTC', '')""",
+    "post_media": """INSERT INTO post_media (tenant_id, post_id, position, media_id)
+        VALUES (%(tenant)s, %(contact)s, 1, %(contact)s)""",
+    "post_targets": """INSERT INTO post_targets (tenant_id, id, post_id, account_id, due_at)
+        VALUES (%(tenant)s, %(contact)s, %(contact)s, %(account)s, now())""",
+    "notices": """INSERT INTO notices (tenant_id, kind, message, key)
+        VALUES (%(tenant)s, 'quota_low', 'Soon.', 'a key')""",
+    "oauth_states": """INSERT INTO oauth_states (tenant_id, hash, platform, binding, caller, expires_at)
+        VALUES (%(tenant)s, decode(replace(%(contact)s::text, '-', ''), 'hex'), 'instagram', '', 'me', now())""",
 }
 TABLES = ("accounts", "api_keys", *ROWS)
 
@@ -90,7 +104,9 @@ def owners(connection: psycopg.Connection, table: str) -> set[Any]:
 def refused(
     connection: psycopg.Connection, statement: LiteralString | sql.Composed, parameters: Any = None
 ) -> None:
-    with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+    # a reference across tenants is refused before the row's own tenant is looked at
+    refusals = (psycopg.errors.InsufficientPrivilege, psycopg.errors.ForeignKeyViolation)
+    with pytest.raises(refusals), connection.transaction():
         connection.execute(statement, parameters)
 
 

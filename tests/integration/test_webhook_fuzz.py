@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deliveries import change, deliver, messaging, text, whatsapp
-from socialsync_common.settings import BatchSettings, BrokerSettings, DatabaseSettings, WebhookSettings, load
-from socialsync_gateway.app import create_app
+from socialsync_gateway.app import GatewaySettings, create_app
 from support import Databases, Tenant, running
 
 pytestmark = pytest.mark.integration
@@ -75,7 +74,7 @@ def mutated(draw: st.DrawFn) -> tuple[str, Any]:
 def test_no_body_gives_a_server_error(
     environment: dict[str, str], tenants: tuple[Tenant, Tenant], databases: Databases
 ) -> None:
-    app = create_app(load(DatabaseSettings), load(BrokerSettings), load(WebhookSettings), load(BatchSettings))
+    app = create_app(GatewaySettings.load())
     with asyncio.Runner() as runner:
         lifespan = running(app)
         runner.run(lifespan.__aenter__())

@@ -12,8 +12,7 @@ import pytest
 import redis
 
 from deliveries import actions, change, deliver, messaging, text, whatsapp
-from socialsync_common.settings import BatchSettings, BrokerSettings, DatabaseSettings, WebhookSettings, load
-from socialsync_gateway.app import create_app
+from socialsync_gateway.app import GatewaySettings, create_app
 from support import TEST_SECRETS, Databases, Tenant, eventually, running
 
 pytestmark = pytest.mark.integration
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture
 async def gateway(environment: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(load(DatabaseSettings), load(BrokerSettings), load(WebhookSettings), load(BatchSettings))
+    app = create_app(GatewaySettings.load())
     async with (
         running(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client,
@@ -274,7 +273,7 @@ async def test_redis_away_does_not_lose_what_is_committed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1:1/0")
-    app = create_app(load(DatabaseSettings), load(BrokerSettings), load(WebhookSettings), load(BatchSettings))
+    app = create_app(GatewaySettings.load())
     async with (
         running(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client,
@@ -287,7 +286,7 @@ async def test_services_refuse_a_role_that_bypasses_row_level_security(
     environment: dict[str, str], databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", databases.owner_url)
-    app = create_app(load(DatabaseSettings), load(BrokerSettings), load(WebhookSettings), load(BatchSettings))
+    app = create_app(GatewaySettings.load())
     with pytest.raises(RuntimeError, match="bypasses row-level security"):
         async with running(app):
             pass

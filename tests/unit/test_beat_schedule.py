@@ -1,15 +1,22 @@
 from __future__ import annotations
 
-from socialsync_common.contracts import LANE_OF_TASK, Lane
+from socialsync_common.contracts import LANE_OF_TASK
 from socialsync_scheduler.schedule import ENTRIES, Timetable
 
-SCAN, SWEEP = ENTRIES
+SCAN, SWEEP = ENTRIES[:2]
 
 
 def test_entries_tick_in_tick_lanes_and_expire_within_their_slot() -> None:
-    assert [entry.name for entry in ENTRIES] == ["scan-redis-batches-every-500ms", "sweep-every-10-seconds"]
+    assert [entry.name for entry in ENTRIES] == [
+        "scan-redis-batches-every-500ms",
+        "sweep-every-10-seconds",
+        "enqueue-due-posts-every-minute",
+        "sweep-posts-every-10-seconds",
+        "refresh-tokens-every-hour",
+    ]
     for entry in ENTRIES:
-        assert LANE_OF_TASK[entry.task] is Lane.INGEST_TICK
+        # an hour leaves time to wait behind work
+        assert LANE_OF_TASK[entry.task].is_tick or entry.every == 3600
         assert entry.expires < entry.every
 
 
@@ -19,7 +26,7 @@ def test_a_tick_has_one_id_on_every_replica() -> None:
 
 
 def test_everything_is_due_at_the_start_and_then_at_its_border() -> None:
-    timetable = Timetable(ENTRIES)
+    timetable = Timetable((SCAN, SWEEP))
     assert timetable.due(100.0) == [SCAN, SWEEP]
     assert timetable.wait(100.0) == 0.0
 
@@ -32,7 +39,7 @@ def test_everything_is_due_at_the_start_and_then_at_its_border() -> None:
 
 
 def test_a_border_in_the_past_never_asks_for_a_negative_sleep() -> None:
-    timetable = Timetable(ENTRIES)
+    timetable = Timetable((SCAN, SWEEP))
     timetable.postpone(SCAN, 1.0)
     timetable.postpone(SWEEP, 1.0)
     assert timetable.wait(50.0) == 0.0

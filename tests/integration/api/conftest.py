@@ -111,6 +111,29 @@ class TenantWorld:
         )
         return row["id"]
 
+    def file(self, kind: str = "image", **columns: Any) -> str:
+        """The id of a picture or video that was uploaded, as any platform takes it."""
+        row = {
+            "kind": kind,
+            "mime_type": "image/jpeg" if kind == "image" else "video/mp4",
+            "size": 1000,
+            "sha256": b"0" * 32,
+            "width": 1080,
+            "height": 1080,
+            "duration_seconds": None if kind == "image" else 20.0,
+            "name": "bread",
+            "storage": "postgres",
+            **columns,
+        }
+        found = self.one(
+            f"""
+            INSERT INTO media (tenant_id, {", ".join(row)}) VALUES (%s, {", ".join(["%s"] * len(row))}) RETURNING id
+            """,  # noqa: S608
+            self.id,
+            *row.values(),
+        )
+        return str(found["id"])
+
     def one(self, query: str, *parameters: Any) -> dict[str, Any]:
         row = self.owner.execute(query, parameters).fetchone()
         assert row
@@ -138,6 +161,9 @@ class World:
         if key:
             headers["Idempotency-Key"] = key
         return await self.client.post(path, json=body, headers=headers)
+
+    async def patch(self, path: str, body: Any, tenant: TenantWorld | None = None) -> httpx.Response:
+        return await self.client.patch(path, json=body, headers=(tenant or self.us).headers)
 
 
 @pytest.fixture

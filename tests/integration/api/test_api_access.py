@@ -62,6 +62,7 @@ async def test_accounts_show_no_token(world):
     bakery = response.json()["items"][0]
     assert set(bakery) == {
         "id", "platform", "external_id", "name", "instructions", "status", "status_reason", "created_at",
+            "token_expires_at", "subscribed", "quota",
     }  # fmt: skip
     assert bakery["created_at"].endswith("Z")
     assert "token-1" not in response.text

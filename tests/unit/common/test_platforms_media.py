@@ -13,7 +13,8 @@ import pytest
 
 from socialsync_common.contracts import Platform
 from socialsync_common.errors import AuthenticationExpired, PermanentError, TransientError
-from socialsync_common.platforms import GraphClient, Media, fetch_media, media
+from socialsync_common.fetching import is_public
+from socialsync_common.platforms import GraphClient, Media, fetch_media
 from socialsync_common.settings import GraphSettings
 
 WHATSAPP = Platform.WHATSAPP
@@ -175,7 +176,7 @@ def test_other_addresses_are_refused(url: Any, dns: dict[str, list[str]]) -> Non
     ],
 )
 def test_names_that_lead_inside_are_refused(ip: str, dns: dict[str, list[str]]) -> None:
-    assert not media.is_public(ip)
+    assert not is_public(ip)
     dns["lookaside.fbsbx.com"] = [PUBLIC, ip]
     meta = Meta()
     with pytest.raises(PermanentError, match="not public"):
@@ -185,7 +186,7 @@ def test_names_that_lead_inside_are_refused(ip: str, dns: dict[str, list[str]]) 
 
 @pytest.mark.parametrize("ip", [PUBLIC, "2a03:2880:f003::1", "64:ff9b::9df0:101", "::ffff:157.240.1.1"])
 def test_public_addresses(ip: str, dns: dict[str, list[str]]) -> None:
-    assert media.is_public(ip)
+    assert is_public(ip)
     dns["lookaside.fbsbx.com"] = [ip]
     assert fetch(Meta(), url=LOOKASIDE).mime_type == "image/png"
 

@@ -112,6 +112,20 @@ def test_the_api_is_documented(documented: dict[str, Any]):
         "post /api/v1/conversations/{conversation_id}/messages": "answerConversation",
         "post /api/v1/conversations/{conversation_id}/handoff": "handOffConversation",
         "post /api/v1/sends/{send_id}/resolve": "resolveSend",
+        "post /api/v1/accounts": "connectNumber",
+        "get /api/v1/notices": "listNotices",
+        "post /api/v1/notices/{notice_id}/resolve": "resolveNotice",
+        "get /api/v1/media": "listMedia",
+        "post /api/v1/media": "uploadMedia",
+        "get /api/v1/media/{media_id}": "getMedia",
+        "delete /api/v1/media/{media_id}": "deleteMedia",
+        "get /api/v1/posts": "listPosts",
+        "post /api/v1/posts": "createPost",
+        "get /api/v1/posts/calendar": "getCalendar",
+        "get /api/v1/posts/{post_id}": "getPost",
+        "patch /api/v1/posts/{post_id}": "changePost",
+        "post /api/v1/posts/{post_id}/cancel": "cancelPost",
+        "post /api/v1/posts/{post_id}/targets/{target_id}/decision": "decideTarget",
     }
     assert all(operation["tags"] and operation["summary"] for operation in found.values())
 

@@ -150,7 +150,7 @@ async def test_errors_look_like_graphs(meta: Any) -> None:
     assert set(error) == {"message", "type", "code", "fbtrace_id"}
     assert (error["code"], error["type"]) == (190, "OAuthException")
     answer = await meta.http.get("/v24.0/nothing?access_token=t")
-    assert answer.status_code == 404
+    assert answer.status_code == 400
     assert (answer.json()["error"]["code"], answer.json()["error"]["error_subcode"]) == (100, 33)
     assert (await meta.http.post("/v24.0/a/b/c", params={"access_token": "t"})).status_code == 400
     for body in (b"", b"[]", b"{"):

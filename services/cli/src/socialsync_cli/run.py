@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from socialsync_cli import demo
+from socialsync_cli import demo, demo_post
 from socialsync_cli.console import out, step
 from socialsync_cli.folder import DEFAULT, DataFolder, Running
 from socialsync_cli.sandbox import SandboxClient
@@ -63,9 +63,13 @@ def _serve(folder: DataFolder, ports: Ports, system: System, *, once: bool, with
             api_key = demo.set_up(folder, sandbox, ports.gateway_url)
             step("a customer writes two messages in a burst …")
             played = demo.play(sandbox)
-        out.print(demo.conversation(played))
+            out.print(demo.conversation(played))
+            step(f"a post is scheduled, due in {demo_post.DUE_SECONDS} seconds …")
+            posted = demo_post.play(sandbox, ports.gateway_url, api_key)
+            out.print(demo_post.story(posted))
         if once:
             demo.check(played)
+            demo_post.check(posted)
             return
     elif with_demo:
         step("META_GRAPH_URL is set: no sandbox, so no demo")

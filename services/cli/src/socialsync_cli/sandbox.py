@@ -22,6 +22,15 @@ class Sent:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A post that people see. ``at``: Unix seconds when it went live."""
+
+    at: float
+    text: str
+    permalink: str
+
+
 class SandboxClient:
     """Raises SocialSyncError when the sandbox is away or refuses."""
 
@@ -65,6 +74,14 @@ class SandboxClient:
         params = {"contact": contact, "after": after, "wait": wait, "kind": "text"}
         answer = self._ask("GET", "/sandbox/sent", params=params, timeout=wait + _SLACK_SECONDS)
         return [Sent(one["seq"], one["at"], one["text"]) for one in answer]
+
+    def published(self, account: str, text: str, wait: float) -> list[Published]:
+        """The account's live posts with this text; waits that many seconds for the account's next post."""
+        after = int(self._ask("GET", "/sandbox/posts/counts")["last_seq"])
+        params: dict[str, str | float] = {"account": account, "after": after, "wait": wait}
+        self._ask("GET", "/sandbox/posts", params=params, timeout=wait + _SLACK_SECONDS)
+        answer = self._ask("GET", "/sandbox/posts", params={"account": account})
+        return [Published(one["at"], one["text"], one["permalink"]) for one in answer if one["text"] == text]
 
     def last_seq(self) -> int:
         """The newest thing sent to anyone: wait for what comes after it."""

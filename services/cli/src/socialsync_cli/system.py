@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from socket import gethostname
 
 import httpx
 import psycopg
@@ -24,7 +26,7 @@ from socialsync_common.settings import BrokerSettings, load
 
 DEFAULT_PORT = 8000
 SANDBOX_PORT_OFFSET = 100
-NAMES = ("postgres", "redis", "sandbox", "gateway", "ingest", "beat")
+NAMES = ("postgres", "redis", "sandbox", "gateway", "ingest", "scheduler", "beat")
 
 _DATABASE = "socialsync"
 _SERVICE_USER = "socialsync"
@@ -33,28 +35,10 @@ _SHARED = (
     *("META_APP_SECRET", "INSTAGRAM_APP_SECRET", "META_VERIFY_TOKEN"),
 )
 _HOST = "127.0.0.1"
-_WORKER = [
-    *(
-        "celery",
-        "--quiet",
-        "-A",
-        "socialsync_ingest",
-        "worker",
-        "-Q",
-        "ingest.tick,ingest",
-        "--pool",
-        "threads",
-    ),
-    *(
-        "--concurrency",
-        "100",
-        "--without-gossip",
-        "--without-mingle",
-        "--without-heartbeat",
-        "-n",
-        "ingest@%h",
-    ),
-]
+# what each worker consumes, its tick lane first, and how many slots it has
+_WORKERS = {"ingest": ("ingest.tick,ingest", 100), "scheduler": ("scheduler.tick,scheduler", 16)}
+# the sandbox logs people in to any app
+_SANDBOX_LOGIN = {"META_APP_ID": "1000000000000001", "INSTAGRAM_APP_ID": "1000000000000002"}
 _BEAT = ["celery", "--quiet", "-A", "socialsync_scheduler.beat", "beat"]
 
 
@@ -129,6 +113,7 @@ class System:
                 "META_GRAPH_URL": self._ports.sandbox_url,
                 "SANDBOX_GATEWAY_URL": self._ports.gateway_url,
             }
+            self.environment = {**_SANDBOX_LOGIN, "PUBLIC_URL": self._ports.gateway_url, **self.environment}
         services = self._services()
         step(f"starting {', '.join(service.name for service in services)}")
         for service in services:
@@ -180,7 +165,7 @@ class System:
                 "sandbox", _serve("sandbox", ports.sandbox), _answers(f"{ports.sandbox_url}/healthz")
             ),
             self._service("gateway", _serve("gateway", ports.gateway), gateway_ready(ports.gateway_url)),
-            self._service("ingest", _WORKER, self._a_worker_answers),
+            *(self._service(name, _worker(name), partial(self._worker_answers, name)) for name in _WORKERS),
             self._service("beat", _BEAT),
         ]
         return services if self.with_sandbox else services[1:]
@@ -195,10 +180,10 @@ class System:
             ready,
         )
 
-    def _a_worker_answers(self) -> bool:
+    def _worker_answers(self, name: str) -> bool:
         broker = BrokerSettings(celery_broker_url=self.environment["CELERY_BROKER_URL"])
-        with create_celery("ingest", broker) as app:
-            return bool(app.control.ping(timeout=1, limit=1))
+        with create_celery(name, broker) as app:
+            return bool(app.control.ping([f"{name}@{gethostname()}"], timeout=1, limit=1))
 
     @property
     def shared_environment(self) -> dict[str, str]:
@@ -216,6 +201,15 @@ def gateway_command(port: int) -> list[str]:
 
 def _serve(service: str, port: int) -> list[str]:
     return [f"socialsync_{service}", "--host", _HOST, "--port", str(port)]
+
+
+def _worker(name: str) -> list[str]:
+    lanes, slots = _WORKERS[name]
+    return [
+        *("celery", "--quiet", "-A", f"socialsync_{name}", "worker", "-Q", lanes),
+        *("--pool", "threads", "--concurrency", str(slots), "-n", f"{name}@%h"),
+        *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+    ]
 
 
 def _answers(url: str) -> Callable[[], bool]:

@@ -34,11 +34,38 @@ class Lane(StrEnum):
         return "documents" if self is Lane.DOCUMENTS else self.split(".")[0]
 
 
+class PostKind(StrEnum):
+    TEXT = "text"
+    IMAGE = "image"
+    CAROUSEL = "carousel"
+    VIDEO = "video"
+    REEL = "reel"
+    STORY = "story"
+
+
+class NoticeKind(StrEnum):
+    """What people are told. ``notices`` in Postgres holds each once."""
+
+    NEEDS_RECONNECT = "needs_reconnect"
+    TOKEN_EXPIRES = "token_expires"  # noqa: S105
+    SUBSCRIPTION_LOST = "subscription_lost"
+    QUOTA_LOW = "quota_low"
+    POST_FAILED = "post_failed"
+    POST_NEEDS_CHECK = "post_needs_check"
+    POST_MISSED = "post_missed"
+
+
 class TaskName(StrEnum):
     SCAN_REDIS_BATCHES = "socialsync.ingest.scan_redis_batches"
     PROCESS_BATCH = "socialsync.ingest.process_batch"
     DELIVER = "socialsync.ingest.deliver"
     SWEEP = "socialsync.ingest.sweep"
+    ENQUEUE_DUE_POSTS = "socialsync.scheduler.enqueue_due_posts"
+    SWEEP_POSTS = "socialsync.scheduler.sweep_posts"
+    PUBLISH_POST = "socialsync.scheduler.publish_post"
+    CHECK_QUOTA = "socialsync.scheduler.check_quota"
+    REFRESH_TOKENS = "socialsync.scheduler.refresh_tokens"
+    CARE_FOR_ACCOUNT = "socialsync.scheduler.care_for_account"
 
 
 LANE_OF_TASK: dict[TaskName, Lane] = {
@@ -46,6 +73,12 @@ LANE_OF_TASK: dict[TaskName, Lane] = {
     TaskName.SWEEP: Lane.INGEST_TICK,
     TaskName.PROCESS_BATCH: Lane.INGEST,
     TaskName.DELIVER: Lane.INGEST,
+    TaskName.ENQUEUE_DUE_POSTS: Lane.SCHEDULER_TICK,
+    TaskName.SWEEP_POSTS: Lane.SCHEDULER_TICK,
+    TaskName.PUBLISH_POST: Lane.SCHEDULER,
+    TaskName.CHECK_QUOTA: Lane.SCHEDULER,
+    TaskName.REFRESH_TOKENS: Lane.SCHEDULER,
+    TaskName.CARE_FOR_ACCOUNT: Lane.SCHEDULER,
 }
 
 

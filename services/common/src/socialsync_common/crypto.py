@@ -27,6 +27,10 @@ class TokenCipher:
         sealed = self._keys[self._current].encrypt(nonce, token.encode(), tenant_id.bytes + account_id.bytes)
         return self._current.encode() + b":" + nonce + sealed
 
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether the first key sealed it: what another one did is to be sealed again."""
+        return sealed.partition(b":")[0] == self._current.encode()
+
     def decrypt(self, sealed: bytes, tenant_id: UUID, account_id: UUID) -> str:
         """Raises PermanentError where the key is gone, or the row was moved or altered."""
         key_id, _, rest = sealed.partition(b":")

@@ -141,6 +141,39 @@ class GraphSettings(Settings):
     graph_timeout_seconds: float = Field(default=20.0, gt=0, le=120)
 
 
+class PublicSettings(Settings):
+    """``public_url``: where the internet, Meta included, reaches the gateway."""
+
+    public_url: HttpUrl | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Without a last slash; empty where it is not set."""
+        return str(self.public_url or "").rstrip("/")
+
+
+class LoginSettings(Settings):
+    """The apps that accounts are connected through; without an id that platform's login is off."""
+
+    meta_app_id: str | None = Field(default=None, pattern=r"^\d{5,20}$")
+    meta_app_secret: SecretStr | None = None
+    instagram_app_id: str | None = Field(default=None, pattern=r"^\d{5,20}$")
+    instagram_app_secret: SecretStr | None = None
+
+
+class StorageSettings(Settings):
+    """Supabase Storage for media; without it they are kept in Postgres."""
+
+    supabase_url: HttpUrl | None = None
+    supabase_service_role_key: SecretStr | None = None
+
+
+class PostSettings(Settings):
+    """``post_grace_seconds``: a post that is later than this is not published without being asked about."""
+
+    post_grace_seconds: float = Field(default=3600.0, ge=60, le=7 * 86400)
+
+
 class AISettings(Settings):
     """Any OpenAI-compatible server. Without ``ai_base_url`` the built-in responder answers."""
 

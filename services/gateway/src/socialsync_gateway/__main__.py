@@ -8,15 +8,8 @@ import uvicorn
 
 from socialsync_common.errors import ConfigError
 from socialsync_common.logging import configure_logging
-from socialsync_common.settings import (
-    BatchSettings,
-    BrokerSettings,
-    DatabaseSettings,
-    WebhookSettings,
-    exit_on_config_error,
-    load,
-)
-from socialsync_gateway.app import create_app
+from socialsync_common.settings import exit_on_config_error
+from socialsync_gateway.app import GatewaySettings, create_app
 
 
 def main() -> None:
@@ -26,9 +19,7 @@ def main() -> None:
     options = parser.parse_args()
     configure_logging("gateway")
     try:
-        app = create_app(
-            load(DatabaseSettings), load(BrokerSettings), load(WebhookSettings), load(BatchSettings)
-        )
+        app = create_app(GatewaySettings.load())
     except ConfigError as error:
         exit_on_config_error(error)
     uvicorn.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -40,7 +41,8 @@ class AuthSettings(Settings):
 
 
 class Authenticator:
-    """A dependency of every API route: finds the caller's tenant, for ``current_tenant`` to read."""
+    """A dependency of every API route: finds the caller's tenant, for ``current_tenant`` to read, and leaves in
+    ``request.state.caller`` who it is: the same text for the same key or user."""
 
     def __init__(self, settings: AuthSettings) -> None:
         secret = settings.supabase_jwt_secret
@@ -54,11 +56,26 @@ class Authenticator:
             raise unauthorized("Send `Authorization: Bearer` with an API key or a signed-in user's token.")
         token = credentials.credentials
         if token.startswith(API_KEY_PREFIX):
-            request.state.tenant = await _tenant_of_key(request.app.state.database, token)
+            tenant, who = await _tenant_of_key(request.app.state.database, token), f"key:{token}"
         elif self._jwt_secret is None:
             raise unauthorized("Only API keys (`ssk_…`) are accepted here.", refused=True)
         else:
-            request.state.tenant = tenant_of_jwt(token, self._jwt_secret)
+            claims = _claims(token, self._jwt_secret)
+            tenant, who = _tenant_of_claims(claims), f"user:{claims.get('sub') or token}"
+        request.state.tenant = tenant
+        request.state.caller = hashlib.sha256(f"{tenant}:{who}".encode()).hexdigest()
+
+    async def if_sent(
+        self, request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    ) -> None:
+        """For routes that also do without credentials: ``request.state.caller`` is None then.
+
+        Raises:
+            ProblemError: those that are sent are not accepted.
+        """
+        request.state.caller = None
+        if credentials is not None:
+            await self(request, credentials)
 
 
 def current_tenant(request: Request) -> UUID:
@@ -83,8 +100,12 @@ def tenant_of_jwt(token: str, secret: str) -> UUID:
     Raises:
         ProblemError: 401 where the token is not accepted, 403 where it names no tenant.
     """
+    return _tenant_of_claims(_claims(token, secret))
+
+
+def _claims(token: str, secret: str) -> dict[str, Any]:
     try:
-        claims = jwt.decode(
+        claims: dict[str, Any] = jwt.decode(
             token,
             secret,
             algorithms=["HS256"],
@@ -96,6 +117,10 @@ def tenant_of_jwt(token: str, secret: str) -> UUID:
         raise unauthorized("The token has expired: sign in again.", refused=True) from None
     except jwt.InvalidTokenError:
         raise unauthorized("The token is not accepted: sign in again.", refused=True) from None
+    return claims
+
+
+def _tenant_of_claims(claims: dict[str, Any]) -> UUID:
     metadata = claims.get("app_metadata")
     tenant = metadata.get("tenant_id") if isinstance(metadata, dict) else None
     try:

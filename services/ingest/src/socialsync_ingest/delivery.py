@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from socialsync_common import outbox
-from socialsync_common.accounts import Account, load_account
+from socialsync_common.accounts import Account, load_account, stop_account
 from socialsync_common.contracts import Identity
 from socialsync_common.db import Connection
 from socialsync_common.errors import AuthenticationExpired, PermanentError, TransientError, UnknownOutcome
@@ -104,7 +104,7 @@ def dispatch(runtime: Runtime, send: Send, account: Account, recipient: Identity
     except AuthenticationExpired as error:
         with runtime.database.transaction(account.tenant_id) as connection:
             outbox.record_failed(connection, send.id, str(error))
-            repository.mark_needs_reconnect(connection, account.id, str(error))
+            stop_account(connection, account, str(error))
             repository.hand_to_person(connection, send.conversation_id, "the account must be reconnected")
         log.error("account needs reconnecting", account=str(account.id), reason=str(error))
     except PermanentError as error:

@@ -153,13 +153,6 @@ def hand_to_person(connection: Connection, conversation_id: UUID, reason: str) -
     )
 
 
-def mark_needs_reconnect(connection: Connection, account_id: UUID, reason: str) -> None:
-    connection.execute(
-        "UPDATE accounts SET status = 'needs_reconnect', status_reason = %s WHERE id = %s",
-        (reason, account_id),
-    )
-
-
 def count_tokens(
     connection: Connection, tenant_id: UUID, account_id: UUID, input_tokens: int, output_tokens: int
 ) -> None:

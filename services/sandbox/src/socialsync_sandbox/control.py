@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,13 +18,32 @@ from socialsync_sandbox.state import Wanted
 
 
 class Account(BaseModel):
-    """With ``token``, ``/me`` means this account for whoever bears it."""
+    """With ``token``, ``/me`` means this account for whoever bears it. ``business_account_id``: a number's."""
 
     model_config = ConfigDict(extra="forbid")
 
     platform: Platform
     account_id: str = Field(min_length=1)
     token: str | None = None
+    name: str | None = None
+    business_account_id: str | None = None
+
+
+class TokenOrder(BaseModel):
+    """A token that is good or has ended from now on, and how old it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    token: str = Field(min_length=1)
+    account: str | None = None
+    state: Literal["valid", "expired"] = "valid"
+    age_seconds: float | None = Field(default=None, ge=0)
+
+
+class AccountQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    account: str = Field(min_length=1)
 
 
 class SentQuery(BaseModel):
@@ -38,8 +59,26 @@ class SentQuery(BaseModel):
 
 async def add_account(request: Request) -> Response:
     account = await read(request, Account)
-    sandbox_of(request).state.learn_account(account.platform, account.account_id, account.token)
+    sandbox = sandbox_of(request)
+    sandbox.state.learn_account(account.platform, account.account_id)
+    sandbox.accounts.add(account.platform, account.account_id, account.name, account.business_account_id)
+    if account.token:
+        sandbox.tokens.learn(account.token, account.account_id)
     return Json({"success": True})
+
+
+async def order_token(request: Request) -> Response:
+    order = await read(request, TokenOrder)
+    sandbox_of(request).tokens.order(
+        order.token, order.account, is_ended=order.state == "expired", age_seconds=order.age_seconds
+    )
+    return Json({"success": True})
+
+
+async def list_tokens(request: Request) -> Response:
+    """Those of one account, in the order in which they were given out or named."""
+    query = AccountQuery.model_validate(dict(request.query_params))
+    return Json(sandbox_of(request).tokens.given_for(query.account))
 
 
 async def add_fault(request: Request) -> Response:
@@ -90,7 +129,7 @@ async def pending(request: Request) -> Response:
 
 
 async def clear(request: Request) -> Response:
-    """A fresh start: records, accounts, faults, media, the model's behaviour and what waits for delivery."""
+    """A fresh start: nothing that was sent, posted, stored, granted or ordered is left, nor what waits for delivery."""
     await sandbox_of(request).clear()
     return Json({"success": True})
 
@@ -102,6 +141,8 @@ async def health(_request: Request) -> Response:
 routes = [
     Route("/healthz", health),
     Route("/sandbox/accounts", add_account, methods=["POST"]),
+    Route("/sandbox/tokens", list_tokens),
+    Route("/sandbox/tokens", order_token, methods=["POST"]),
     Route("/sandbox/faults", list_faults),
     Route("/sandbox/faults", add_fault, methods=["POST"]),
     Route("/sandbox/faults", clear_faults, methods=["DELETE"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import time
 from typing import Any
 
@@ -28,10 +29,12 @@ Answer = dict[str, Any]
 
 async def send(request: Request) -> Response:
     """``POST /{version}/{account}/messages``, for all three platforms."""
-    token = _token(request)
+    token = bearer_of(request)
     sandbox = sandbox_of(request)
-    body = await _json_object(request)
+    await sandbox.posts.lag()
+    body = await json_object(request)
     platform, account = _address(sandbox, request.path_params["node"], token, body)
+    note_proof(request, platform)
     whatsapp = platform is Platform.WHATSAPP
     asked = parse_whatsapp(body) if whatsapp else parse_messaging(platform, body)
     if isinstance(asked, Signal):
@@ -126,7 +129,7 @@ def _signal(sandbox: Sandbox, platform: Platform, account: str, signal: Signal) 
 
 async def node(request: Request) -> Response:
     """``GET /{version}/{id}``: a media object."""
-    _token(request)
+    bearer_of(request)
     state = sandbox_of(request).state
     node_id = request.path_params["node"]
     media = state.media.get(node_id)
@@ -146,7 +149,7 @@ async def node(request: Request) -> Response:
 
 async def media_content(request: Request) -> Response:
     """WhatsApp's media, which need the token."""
-    _token(request)
+    bearer_of(request)
     return _content(_media(request))
 
 
@@ -156,7 +159,7 @@ async def public_content(request: Request) -> Response:
 
 
 async def unknown(request: Request) -> Response:
-    _token(request)
+    bearer_of(request)
     raise graph_errors.unknown_path(request.url.path)
 
 
@@ -164,7 +167,7 @@ def _media(request: Request) -> Media:
     media_id = request.path_params["media_id"]
     media = sandbox_of(request).state.media.get(media_id)
     if media is None:
-        raise graph_errors.unknown_object(media_id)
+        raise graph_errors.unknown_object(media_id, 404)
     return media
 
 
@@ -172,16 +175,32 @@ def _content(media: Media) -> Response:
     return Response(media.content, media_type=media.mime_type)
 
 
-def _token(request: Request) -> str:
+def bearer_of(request: Request) -> str:
+    """The caller's token. Raises GraphError where there is none, it has ended, or its proof is wrong."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    if token := request.query_params.get("access_token", ""):
-        return token
-    raise graph_errors.no_token()
+    token = token.strip() if scheme.lower() in ("bearer", "oauth") else ""
+    token = token or request.query_params.get("access_token", "")
+    if not token:
+        raise graph_errors.no_token()
+    sandbox = sandbox_of(request)
+    if sandbox.tokens.is_expired(token):
+        raise graph_errors.expired_token()
+    proof = request.query_params.get("appsecret_proof")
+    if proof is not None:
+        wanted = hmac.digest(sandbox.app_secret, token.encode(), "sha256").hex()
+        if not hmac.compare_digest(proof.encode(), wanted.encode()):
+            raise graph_errors.bad_parameter("Invalid appsecret_proof provided in the API argument")
+    return token
 
 
-async def _json_object(request: Request) -> dict[str, Any]:
+def note_proof(request: Request, platform: Platform) -> None:
+    """Count a call to graph.facebook.com without a proof; Instagram's host takes none."""
+    if platform is not Platform.INSTAGRAM and "appsecret_proof" not in request.query_params:
+        sandbox_of(request).posts.without_proof += 1
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """The body. Raises GraphError where it is no JSON object."""
     try:
         body = orjson.loads(await request.body())
     except orjson.JSONDecodeError:
@@ -197,7 +216,7 @@ def _address(sandbox: Sandbox, account: str, token: str, body: dict[str, Any]) -
     if account == "me":
         recipient = body.get("recipient")
         contact = recipient.get("id") if isinstance(recipient, dict) else None
-        known = sandbox.state.me(token, contact)
+        known = sandbox.me(token, contact)
         if known is None:
             raise graph_errors.unknown_object("me")
         account = known
@@ -216,10 +235,23 @@ class _GraphVersion(Convertor[str]):
         return value
 
 
-register_url_convertor("graph", _GraphVersion())
+class _VideoEdge(Convertor[str]):
+    """A Page's edges that take videos, in a route's path."""
 
+    regex = r"video_reels|video_stories"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("graph", _GraphVersion())
+register_url_convertor("video_edge", _VideoEdge())
+
+sends = [Route("/{version:graph}/{node}/messages", send, methods=["POST"])]
 routes = [
-    Route("/{version:graph}/{node}/messages", send, methods=["POST"]),
     Route("/{version:graph}/{node}", node, methods=["GET"]),
     Route("/{version:graph}/{rest:path}", unknown, methods=["GET", "POST", "DELETE"]),
     Route("/sandbox/media/{media_id}", media_content),

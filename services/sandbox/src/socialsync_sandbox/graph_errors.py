@@ -49,15 +49,19 @@ def expired_token() -> GraphError:
     )
 
 
+def unknown_token() -> GraphError:
+    return GraphError(400, 190, "Invalid OAuth access token - Cannot parse access token")
+
+
 def bad_parameter(what: str, *, whatsapp: bool = False) -> GraphError:
     if whatsapp:
         return GraphError(400, 100, "(#100) Invalid parameter", details=what)
     return GraphError(400, 100, f"(#100) {what}")
 
 
-def unknown_object(object_id: str) -> GraphError:
+def unknown_object(object_id: str, status: int = 400) -> GraphError:
     return GraphError(
-        404,
+        status,
         100,
         f"Unsupported get request. Object with ID '{object_id}' does not exist, cannot be loaded due to "
         "missing permissions, or does not support this operation",

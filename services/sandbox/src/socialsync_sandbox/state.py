@@ -179,7 +179,6 @@ class State:
         self.lines: deque[Line] = deque(maxlen=_LINES_SHOWN)
         self._platform_of: dict[str, Platform] = {}
         self._account_of_contact: dict[str, str] = {}
-        self._account_of_token: dict[str, str] = {}
         self._contact_of_message: dict[str, str] = {}
 
     def clear(self) -> None:
@@ -192,15 +191,12 @@ class State:
             self.lines,
             self._platform_of,
             self._account_of_contact,
-            self._account_of_token,
             self._contact_of_message,
         ):
             memory.clear()
 
-    def learn_account(self, platform: Platform, account: str, token: str | None = None) -> None:
+    def learn_account(self, platform: Platform, account: str) -> None:
         self._platform_of[account] = platform
-        if token:
-            self._account_of_token[token] = account
 
     def learn_message(self, platform: Platform, account: str, contact: str, message_id: str) -> None:
         self.learn_account(platform, account)
@@ -217,10 +213,8 @@ class State:
     def contact_of_message(self, message_id: str) -> str | None:
         return self._contact_of_message.get(message_id)
 
-    def me(self, token: str, contact: str | None) -> str | None:
-        """Whom ``/me`` means: the token's account, else the one that the contact wrote to, else the only one."""
-        if account := self._account_of_token.get(token):
-            return account
+    def me(self, contact: str | None) -> str | None:
+        """Whom ``/me`` means where the token does not say: the one that the contact wrote to, else the only one."""
         if contact and (account := self._account_of_contact.get(contact)):
             return account
         known = [account for account, platform in self._platform_of.items() if platform != Platform.WHATSAPP]

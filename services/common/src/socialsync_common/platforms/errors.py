@@ -55,7 +55,7 @@ def classify(status: int, body: Any, attempt: int = 1) -> SocialSyncError:
     AuthenticationExpired): not accepted, and it will not be. UnknownOutcome: it may have been accepted; where
     status and code contradict each other, doubt wins.
     """
-    code, subcode = _codes(body)
+    code, subcode = codes(body)
     shown = f"Graph error {_shown(code, subcode)} (HTTP {status})"
     refused = 400 <= status < 500 and status != _REQUEST_TIMEOUT
     if not refused or code in _TEMPORARY:
@@ -77,7 +77,8 @@ def classify(status: int, body: Any, attempt: int = 1) -> SocialSyncError:
     return PermanentError(f"{shown}: {_advice(code)}", code=code)
 
 
-def _codes(body: Any) -> tuple[int | None, int | None]:
+def codes(body: Any) -> tuple[int | None, int | None]:
+    """An error answer's code and subcode; None each where it has none."""
     error = body.get("error") if isinstance(body, dict) else None
     if not isinstance(error, dict):
         return None, None

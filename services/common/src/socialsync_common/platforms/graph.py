@@ -77,17 +77,8 @@ class GraphClient:
             UnknownOutcome: it may have been: time-out after the request was written, cut connection, 5xx.
         """
         body = _whatsapp_text(message) if message.platform is Platform.WHATSAPP else _messaging_text(message)
-        try:
-            response = self._post(message.platform, message.account_id, message.token, body)
-        except _NOT_SENT as error:
-            seconds = min(backoff(attempt), _UNREACHED_SECONDS_AT_MOST)
-            raise TransientError(
-                f"the Graph API was not reached: {type(error).__name__}", retry_after=seconds
-            ) from None
-        except httpx.HTTPError as error:
-            raise UnknownOutcome(
-                f"no answer to a request that may have arrived: {type(error).__name__}"
-            ) from None
+        path = f"{quote(message.account_id, safe='')}/messages"
+        response = self.request(message.platform, "POST", path, message.token, body=body, attempt=attempt)
         answer = read_json(response)
         message_id = _message_id(answer) if response.status_code == 200 else None
         if message_id is None:
@@ -106,8 +97,9 @@ class GraphClient:
             to = {"recipient": {"id": recipient.value}}
             bodies = [{**to, "sender_action": "mark_seen"}, {**to, "sender_action": "typing_on"}]
         try:
+            path = f"{quote(account_id, safe='')}/messages"
             for body in bodies:
-                response = self._post(platform, account_id, token, body, timeout=_TYPING_SECONDS)
+                response = self._send(platform, "POST", path, token, body, timeout=_TYPING_SECONDS)
                 if not response.is_success:
                     log.debug("typing not shown", platform=platform, status=response.status_code)
         except (httpx.HTTPError, SocialSyncError, RuntimeError) as error:
@@ -123,20 +115,56 @@ class GraphClient:
             timeout=timeout,
         )
 
-    def _post(
+    def request(
         self,
         platform: Platform,
-        account_id: str,
+        method: str,
+        path: str,
         token: str,
-        body: dict[str, Any],
+        *,
+        body: dict[str, Any] | None = None,
+        params: dict[str, str] | None = None,
+        attempt: int = 1,
+    ) -> httpx.Response:
+        """One call, answered with whatever status. ``path`` is quoted by the caller.
+
+        Raises:
+            TransientError: the request did not leave; ``retry_after`` grows with ``attempt``.
+            UnknownOutcome: it left, and no answer came.
+            AuthenticationExpired: the token is damaged.
+        """
+        try:
+            return self._send(platform, method, path, token, body, params)
+        except _NOT_SENT as error:
+            seconds = min(backoff(attempt), _UNREACHED_SECONDS_AT_MOST)
+            raise TransientError(
+                f"the Graph API was not reached: {type(error).__name__}", retry_after=seconds
+            ) from None
+        except httpx.HTTPError as error:
+            raise UnknownOutcome(
+                f"no answer to a request that may have arrived: {type(error).__name__}"
+            ) from None
+
+    def _send(
+        self,
+        platform: Platform,
+        method: str,
+        path: str,
+        token: str,
+        body: dict[str, Any] | None,
+        params: dict[str, str] | None = None,
         timeout: float | None = None,
     ) -> httpx.Response:
-        # ASCII escapes: a lone surrogate in a text cannot fail to encode
-        return self.http.post(
-            self.url(platform, f"{quote(account_id, safe='')}/messages"),
-            content=json.dumps(body),
-            headers={**bearer(token), "Content-Type": "application/json"},
-            params=self._proof(platform, token),
+        headers = bearer(token)
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        return self.http.request(
+            method,
+            self.url(platform, path),
+            # ASCII escapes: a lone surrogate in a text cannot fail to encode
+            content=None if body is None else json.dumps(body),
+            headers=headers,
+            params={**(params or {}), **self._proof(platform, token)},
             timeout=timeout or self.http.timeout,
         )
 

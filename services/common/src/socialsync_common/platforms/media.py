@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
 from socialsync_common.contracts import Platform
 from socialsync_common.errors import PermanentError, TransientError, UnknownOutcome
+from socialsync_common.fetching import (
+    REDIRECTS,
+    REDIRECTS_AT_MOST,
+    Target,
+    origin,
+    pin,
+    public_addresses,
+)
 from socialsync_common.platforms.errors import classify
 from socialsync_common.platforms.graph import GraphClient, bearer, read_json
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_SECONDS = 20.0
 _SILENT_SECONDS_AT_MOST = 5.0
-_REDIRECTS_AT_MOST = 3
-_ADDRESSES_AT_MOST = 3
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _HOSTS = frozenset({"lookaside.fbsbx.com", "graph.facebook.com", "graph.instagram.com"})
 _SUFFIXES = (".fbcdn.net", ".cdninstagram.com")
 # the URLs of Instagram and Messenger are signed: only WhatsApp's need the token
 _TOKEN_HOSTS = frozenset({"lookaside.fbsbx.com", "graph.facebook.com"})
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _MIME_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*")
 _UNTYPED = "application/octet-stream"
 
@@ -41,15 +43,6 @@ class Media:
     mime_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """A URL that may be fetched: the address to connect to stands in for the name, which cannot change meanwhile."""
-
-    url: str
-    headers: dict[str, str]
-    sni: str | None
-
-
 def fetch_media(client: GraphClient, platform: Platform, token: str, attachment: dict[str, Any]) -> Media:
     """Fetch what an attachment (``id`` or ``url``, and maybe ``mime_type``) refers to.
 
@@ -60,7 +53,7 @@ def fetch_media(client: GraphClient, platform: Platform, token: str, attachment:
     deadline = time.monotonic() + MAX_SECONDS
     try:
         url = _media_url(client, platform, token, attachment)
-        for _ in range(_REDIRECTS_AT_MOST + 1):
+        for _ in range(REDIRECTS_AT_MOST + 1):
             answer = _download(client, platform, token, url, deadline)
             if isinstance(answer, Media):
                 return _typed(answer, attachment.get("mime_type"))
@@ -102,19 +95,18 @@ def _download(client: GraphClient, platform: Platform, token: str, url: str, dea
     raise TransientError("media: its host has no address")
 
 
-def _stream(client: GraphClient, target: _Target, deadline: float) -> Media | str:
+def _stream(client: GraphClient, target: Target, deadline: float) -> Media | str:
     seconds = min(_SILENT_SECONDS_AT_MOST, max(0.1, deadline - time.monotonic()))
-    extensions = {"sni_hostname": target.sni} if target.sni else {}
     with client.http.stream(
         "GET",
         target.url,
         headers=target.headers,
-        extensions=extensions,
+        extensions=target.extensions,
         timeout=seconds,
         follow_redirects=False,
     ) as response:
         status = response.status_code
-        if status in _REDIRECTS and "location" in response.headers:
+        if status in REDIRECTS and "location" in response.headers:
             return response.headers["location"]
         if status == 429 or status >= 500:
             raise TransientError(f"media: its host answered {status}")
@@ -144,53 +136,23 @@ def _digits(value: str | None) -> str:
     return value if value and value.isascii() and value.isdigit() and len(value) < 20 else "0"
 
 
-def _targets(url: str, stand_in: str | None, token: str | None) -> list[_Target]:
+def _targets(url: str, stand_in: str | None, token: str | None) -> list[Target]:
     """What to connect to for ``url``, best first. Raises PermanentError for what is not on one of Meta's
     hosts, ValueError for what is no URL."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port
-    # identity: a small compressed body could unfold into a huge one
-    headers = {"Accept-Encoding": "identity"}
-    if stand_in and _origin(parts) == _origin(urlsplit(stand_in)):
-        return [_Target(url, {**headers, **(bearer(token) if token else {})}, sni=None)]
+    if stand_in and origin(parts) == origin(urlsplit(stand_in)):
+        shown = bearer(token) if token else {}
+        return [Target(url, {"Accept-Encoding": "identity", **shown}, sni=None)]
     allowed = host in _HOSTS or host.endswith(_SUFFIXES)
     if parts.scheme != "https" or not allowed or "@" in parts.netloc or port not in (None, 443):
         raise PermanentError(f"media: {host[:100] or 'no host'} is not one of Meta's hosts")
-    if token and host in _TOKEN_HOSTS:
-        headers |= bearer(token)
-    # closed afterwards: a kept connection to this address must not serve another name
-    headers |= {"Host": host, "Connection": "close"}
-    return [
-        _Target(parts._replace(netloc=f"[{ip}]" if ":" in ip else ip).geturl(), headers, sni=host)
-        for ip in _public_addresses(host)
-    ]
-
-
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    return parts.scheme, parts.hostname, parts.port or default
-
-
-def _public_addresses(host: str) -> list[str]:
+    shown = bearer(token) if token and host in _TOKEN_HOSTS else {}
     try:
-        found = socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise TransientError(f"media: {host} does not resolve") from None
-    addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
-    if not all(map(is_public, addresses)):
-        raise PermanentError(f"media: {host} resolves to an address that is not public")
-    return addresses[:_ADDRESSES_AT_MOST]
-
-
-def is_public(ip: str) -> bool:
-    """Whether an address is out on the internet: not private, loopback, link-local, multicast or reserved."""
-    address = ipaddress.ip_address(ip)
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            address = address.ipv4_mapped
-        elif address in _NAT64:
-            address = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.is_global and not address.is_multicast
+        addresses = public_addresses(host, 443)
+    except (PermanentError, TransientError) as error:
+        raise type(error)(f"media: {error}") from None
+    return [replace(target, headers={**target.headers, **shown}) for target in pin(parts, addresses)]
 
 
 def _typed(media: Media, told: Any) -> Media:

@@ -7,6 +7,8 @@ from fastapi import APIRouter, Depends
 from socialsync_common.settings import load
 from socialsync_gateway.api import accounts, conversations
 from socialsync_gateway.auth import Authenticator, AuthSettings
+from socialsync_gateway.media import endpoints as media
+from socialsync_gateway.posts import endpoints as posts
 from socialsync_gateway.problems import problem_responses
 
 
@@ -23,4 +25,6 @@ def api_router(settings: AuthSettings | None = None) -> APIRouter:
     )
     router.include_router(accounts.router)
     router.include_router(conversations.router)
+    router.include_router(media.router)
+    router.include_router(posts.router)
     return router

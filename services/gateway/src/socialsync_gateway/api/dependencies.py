@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -38,6 +39,18 @@ class Workers:
             log.warning(
                 "delivery not enqueued", conversation=str(conversation_id), error=type(error).__name__
             )
+
+    async def publish(self, tenant: UUID, targets: Iterable[UUID]) -> None:
+        """Let workers look at the targets of posts whose time has come."""
+        for target in targets:
+            try:
+                await self._state.send_task(
+                    TaskName.PUBLISH_POST, {"tenant_id": str(tenant), "target_id": str(target)}
+                )
+            except (OperationalError, redis.RedisError, OSError) as error:
+                # the others would wait for the same broker
+                log.warning("publishing not enqueued", target=str(target), error=type(error).__name__)
+                return
 
     async def make_due(self, name: ConversationName) -> None:
         """Make a conversation due for a reply at once."""

@@ -11,6 +11,7 @@ import orjson
 
 from socialsync_common.db import Row
 from socialsync_common.outbox import RECORD_SENT, send_id
+from socialsync_gateway.accounts.repository import ACCOUNT_COLUMNS
 from socialsync_gateway.database import Connection
 
 OPEN_SENDS_AT_MOST = 200
@@ -52,7 +53,7 @@ async def list_accounts(
     return await _all(
         connection,
         f"""
-        SELECT id, platform, external_id, name, instructions, status, status_reason, created_at FROM accounts
+        SELECT {ACCOUNT_COLUMNS} FROM accounts
          WHERE tenant_id = %(tenant)s{start}
          ORDER BY name, id LIMIT %(limit)s
         """,  # noqa: S608

@@ -22,6 +22,14 @@ def _storable(text: str) -> str:
     return text
 
 
+class Quota(BaseModel):
+    """Posts of the last 24 hours, as the platform counts them."""
+
+    used: int
+    total: int
+    read_at: datetime
+
+
 class Account(BaseModel):
     """A connected account."""
 
@@ -33,6 +41,9 @@ class Account(BaseModel):
     status: Literal["active", "needs_reconnect"]
     status_reason: str | None
     created_at: datetime
+    token_expires_at: datetime | None = Field(description="Null: it does not expire, as far as is known")
+    subscribed: bool | None = Field(description="Its webhooks come here; null: not looked at yet")
+    quota: Quota | None = Field(description="Null until a post of the account has come near")
 
 
 class Contact(BaseModel):

@@ -1,0 +1,1 @@
+"""Connecting accounts: checked with Meta, saved together, subscribed afterwards."""

@@ -1,0 +1,1 @@
+"""Posts of Instagram accounts and Facebook Pages, as the Graph API takes and shows them."""

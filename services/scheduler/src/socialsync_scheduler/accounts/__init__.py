@@ -1,0 +1,1 @@
+"""Care for connected accounts: their tokens, their keys, their webhook subscriptions."""
