@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 from celery import Celery
 
-app = Celery("plain_posts", broker=os.environ.get("PLAIN_REDIS_URL"))
+app = Celery("plain_posts", broker=os.environ.get("CELERY_BROKER_URL"))
 app.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=True)
 
 

@@ -16,17 +16,6 @@ from typing import Any
 
 from celery import Celery
 
-from drills.proxy import Proxy
-from drills.publishing import (
-    STEPS,
-    each_fault,
-    kept_alive,
-    kill_at_each_step,
-    lateness,
-    on_the_same_second,
-    token_ends,
-    two_tenants,
-)
 from measure import (
     Noise,
     arguments,
@@ -37,6 +26,19 @@ from measure import (
     progress,
     report,
     wait_for_quiet,
+)
+
+# isort: split
+from drills.proxy import Proxy
+from drills.publishing import (
+    STEPS,
+    each_fault,
+    kept_alive,
+    kill_at_each_step,
+    lateness,
+    on_the_same_second,
+    token_ends,
+    two_tenants,
 )
 from posting import Posting, soon
 from socialsync_common.accounts import Account
@@ -85,11 +87,11 @@ class Plain:
         url = f"{stack.redis.url.removesuffix('/0')}/5"
         self.app = Celery("plain_posts", broker=url)
         environment = {
-            "PLAIN_REDIS_URL": url,
+            "CELERY_BROKER_URL": url,
             "PLAIN_GRAPH_URL": stack.sandbox_url,
             "PYTHONPATH": str(Path(__file__).parent),
         }
-        options = ["--pool", "threads", "--concurrency", "16"]
+        options = ["--loglevel", "INFO", "--pool", "threads", "--concurrency", "16"]
         self.names = [f"plain-posts-{n}" for n in range(workers)]
         for name in self.names:
             stack.add(

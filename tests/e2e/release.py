@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +24,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from socialsync_cli.processes import free_port, spawn, stop
-from socialsync_common.accounts import connect_account
+from socialsync_common.accounts import connect_account, create_api_key, tenant_id
 from socialsync_common.contracts import Platform
 from socialsync_common.crypto import TokenCipher
 from socialsync_common.settings import EncryptionSettings
@@ -223,6 +224,22 @@ class Release:
         for platform, external_id in ACCOUNTS.items():
             account = {"platform": platform, "account_id": external_id, "token": f"token-{external_id}"}
             self.sandbox("POST", "/sandbox/accounts", json=account)
+
+    def api(self, method: str, path: str, **options: Any) -> Json:
+        """One request to the gateway's API, as the bakery's people send it."""
+        headers = {"Authorization": f"Bearer {self._api_key}", **options.pop("headers", {})}
+        port = self.forward(f"service/{self.name}-gateway", 80)
+        url = f"http://127.0.0.1:{port}/api/v1{path}"
+        response = httpx.request(method, url, headers=headers, timeout=60, **options)
+        response.raise_for_status()
+        answer: Json = response.json()
+        return answer
+
+    @cached_property
+    def _api_key(self) -> str:
+        url = self.database_url("socialsync", "SERVICE_PASSWORD")
+        with psycopg.connect(url, row_factory=dict_row) as connection:
+            return create_api_key(connection, tenant_id("Bakery"), "e2e")
 
     def say(self, contact: str, text: str, platform: Platform = Platform.WHATSAPP) -> Json:
         body = {"platform": platform, "account": ACCOUNTS[platform], "contact": contact, "text": text}

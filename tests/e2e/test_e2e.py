@@ -15,6 +15,9 @@ from release import ACCOUNTS, Load, Release, until
 from rich.console import Console
 from rich.table import Table
 
+from posting import jpeg, soon
+from socialsync_common.contracts import Platform
+
 pytestmark = [pytest.mark.integration, pytest.mark.e2e, pytest.mark.timeout(900)]
 
 Figures = dict[str, Any]
@@ -100,6 +103,25 @@ def test_three_platforms_are_answered_once(release: Release) -> None:
         release.say(contact, "And when?", platform)
     until(lambda: all(release.answers().get(each) for each in contacts.values()), 60, "all answered")
     assert {release.answers()[each] for each in contacts.values()} == {1}
+
+
+def test_a_post_goes_out_on_time(release: Release, figures: Figures) -> None:
+    media = release.api("POST", "/media", content=jpeg(), headers={"Content-Type": "image/jpeg"})
+    accounts = release.api("GET", "/accounts")["items"]
+    instagram = [one["id"] for one in accounts if one["platform"] == Platform.INSTAGRAM]
+    due = soon(8)
+    post = release.api(
+        "POST", "/posts", headers={"Idempotency-Key": "e2e"},
+        json={"kind": "image", "text": "Rye bread", "media": [{"id": media["id"]}], "accounts": instagram,
+              "first_comment": "Who comes?", "due_at": due.isoformat(), "zone": "UTC"},
+    )  # fmt: skip
+    until(lambda: release.api("GET", f"/posts/{post['id']}")["status"] == "published", 60, "it is published")
+    (live,) = release.sandbox("GET", "/sandbox/posts")
+    assert live["text"] == "Rye bread"
+    assert live["media"][0]["sha256"] == media["sha256"]
+    figures["post_late_s"] = round(live["at"] - due.timestamp(), 3)
+    assert 0 <= live["at"] - due.timestamp() < 5
+    until(lambda: release.sandbox("GET", "/sandbox/posts")[0]["comments"], 30, "its first comment")
 
 
 # --- scaling

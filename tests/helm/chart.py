@@ -30,7 +30,7 @@ SECRETS = {
             "INSTAGRAM_APP_SECRET",
             "META_VERIFY_TOKEN",
         ),
-        *("SUPABASE_JWT_SECRET", "TOKEN_ENCRYPTION_KEYS"),
+        *("SUPABASE_JWT_SECRET", "SUPABASE_SERVICE_ROLE_KEY", "TOKEN_ENCRYPTION_KEYS"),
     },
     "operator": {"CELERY_BROKER_URL"},
     "beat": {"CELERY_BROKER_URL"},
@@ -157,6 +157,13 @@ def template_labels(manifest: Json) -> Json:
 def secrets_of(container: Json) -> set[str]:
     """Environment variables that come from Secrets."""
     return {each["name"] for each in container.get("env", ()) if "secretKeyRef" in each.get("valueFrom", {})}
+
+
+def secrets_wanted(manifest: Json) -> set[str]:
+    """Those that a workload's main container should have. Who publishes posts asks no model."""
+    found = SECRETS.get(component(manifest), set())
+    publishes = component(manifest) == "worker" and "/scheduler" in manifest["spec"]["worker"]["image"]
+    return found - {"AI_API_KEY"} if publishes else found
 
 
 def workloads(manifests: Manifests) -> Iterator[Json]:

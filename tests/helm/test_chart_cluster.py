@@ -168,6 +168,13 @@ def test_the_notes_tell_what_to_do_next(plane: ControlPlane, namespace: str, nam
     assert f"kubectl -n {namespace} get ssq" in notes
     assert f"helm -n {namespace} test socialsync" in notes
     assert "/api/whatsapp/webhook" in notes
+    if name == "everything":
+        assert "https://social.example.com/api/whatsapp/webhook" in notes
+        assert "https://social.example.com/api/oauth/instagram/callback" in notes
+        assert "https://social.example.com/api/oauth/facebook/callback" in notes
+    else:
+        assert "config.PUBLIC_URL" in notes
+        assert "config.INSTAGRAM_APP_ID" in notes
 
 
 @pytest.mark.timeout(240)

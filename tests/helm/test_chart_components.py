@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -25,7 +26,9 @@ from helm.chart import (
 )
 from socialsync_common.contracts import Lane
 from socialsync_common.crypto import TokenCipher
+from socialsync_common.fetching import is_public
 from socialsync_common.settings import EncryptionSettings
+from socialsync_gateway.media.spool import UploadLimits
 
 # --- components
 
@@ -43,6 +46,47 @@ def test_the_gateway_is_replaced_without_a_gap() -> None:
     assert probe["httpGet"]["path"] == "/readyz"
     assert probe["timeoutSeconds"] > 2  # the gateway's own patience with Postgres
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+
+
+def test_the_gateway_has_room_for_all_uploads_that_it_takes_at_once() -> None:
+    limits = UploadLimits()
+    for queue in rendered("default").of("SocialSyncQueue"):
+        assert _room(queue["spec"]["worker"]["podTemplate"]["spec"]) == "1Gi"
+    room = _room(rendered("default").get("Deployment", "socialsync-gateway")["spec"]["template"]["spec"])
+    assert int(room.removesuffix("Gi")) << 30 >= limits.uploads * limits.video_bytes
+    assert (
+        _room(rendered("everything").get("Deployment", "sync-gateway")["spec"]["template"]["spec"]) == "5Gi"
+    )
+
+
+def _room(spec: Any) -> str:
+    found: str = next(each for each in spec["volumes"] if each["name"] == "tmp")["emptyDir"]["sizeLimit"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ((), None),
+        (("gateway.ingress.hosts={a.example.com}",), None),
+        (("gateway.ingress.enabled=true",), None),
+        (("gateway.ingress.enabled=true", "gateway.ingress.hosts={a.example.com,b.example.com}"), "https://a.example.com"),
+        (("gateway.ingress.enabled=true", "gateway.ingress.hosts={*.example.com}"), None),
+        (
+            ("gateway.httpRoute.enabled=true", "gateway.httpRoute.hostnames={c.example.com}",
+             "gateway.httpRoute.parentRefs[0].name=public"),
+            "https://c.example.com",
+        ),
+        (
+            ("gateway.ingress.enabled=true", "gateway.ingress.hosts={a.example.com}",
+             "config.PUBLIC_URL=https://d.example.com/"),
+            "https://d.example.com",
+        ),
+    ],
+)  # fmt: skip
+def test_where_the_internet_reaches_the_gateway(given: tuple[str, ...], url: str | None) -> None:
+    config = rendered("default", "install", *values(*given)).get("ConfigMap", "socialsync")["data"]
+    assert config.get("PUBLIC_URL") == url
 
 
 def test_who_scales_owns_the_replicas() -> None:
@@ -103,7 +147,7 @@ def test_queues_scale_as_designed() -> None:
     assert shown == {
         "ingest": (3, 10, 5, None, 100, "ghcr.io/socialsync/ingest:0.1.0"),
         "documents": (0, 3, 60, "prefork", 2, "ghcr.io/socialsync/ingest:0.1.0"),
-        "scheduler": (2, 5, None, None, None, "ghcr.io/socialsync/scheduler:0.1.0"),
+        "scheduler": (2, 5, None, "threads", 16, "ghcr.io/socialsync/scheduler:0.1.0"),
         "comments": (1, 3, None, None, None, "ghcr.io/socialsync/comments:0.1.0"),
     }
 
@@ -303,6 +347,46 @@ def test_nobody_else_gets_in() -> None:
     open_to_all = rendered("default", "install", *values("networkPolicy.enabled=true"))
     assert "from" not in open_to_all.get("NetworkPolicy", "socialsync-gateway")["spec"]["ingress"][0]
     assert "NetworkPolicy/socialsync-flower" not in open_to_all.names()
+
+
+def test_pods_reach_what_they_have_to_and_no_more() -> None:
+    manifests = rendered("everything")
+
+    def egress(name: str) -> tuple[set[str], Any]:
+        policy = manifests.get("NetworkPolicy", f"sync-egress{name}")["spec"]
+        selector = policy["podSelector"]
+        of = {each for one in selector.get("matchExpressions", ()) for each in one["values"]}
+        return of, policy["egress"]
+
+    # policies add up: one that holds for all must not let the gateway into private networks
+    everyone, rules = egress("")
+    assert everyone == set()
+    assert not {80, 443} & {port["port"] for rule in rules for port in rule.get("ports", ())}
+    talking, _ = egress("-kubernetes")
+    assert talking == {
+        labels["app.kubernetes.io/component"]
+        for how in ("install", "upgrade")
+        for each in workloads(rendered("everything", how))
+        if (labels := template_labels(each)) and (pod_spec(each) or {}).get("automountServiceAccountToken")
+    }
+    for name, ports in (("gateway", [80, 443]), ("worker", [443])):
+        of, (rule,) = egress("-gateway" if name == "gateway" else "-workers")
+        assert of == {name}
+        assert [each["port"] for each in rule["ports"]] == ports
+        for address in ("10.1.2.3", "127.0.0.1", "169.254.169.254", "192.168.0.1", "172.20.0.1", "100.64.0.1",
+                        "::1", "fe80::1", "fd00::1", "2002:a00:1::", "224.0.0.1", "255.255.255.255"):  # fmt: skip
+            assert not _reaches(rule, address), address
+        for address in ("157.240.1.1", "2a03:2880:f10d::1", "8.8.8.8", "172.32.0.1"):
+            assert _reaches(rule, address), address
+            assert is_public(address)
+
+
+def _reaches(rule: Any, address: str) -> bool:
+    ip = ip_address(address)
+    return any(
+        ip in ip_network(block["cidr"]) and not any(ip in ip_network(each) for each in block["except"])
+        for block in (each["ipBlock"] for each in rule["to"])
+    )
 
 
 def test_flower_can_be_scraped() -> None:

@@ -13,7 +13,6 @@ from helm.chart import (
     CASES,
     CHART,
     ROOT,
-    SECRETS,
     Json,
     case,
     component,
@@ -23,6 +22,7 @@ from helm.chart import (
     pod_spec,
     rendered,
     secrets_of,
+    secrets_wanted,
     template,
     template_labels,
     values,
@@ -209,7 +209,7 @@ def test_each_pod_gets_the_secrets_that_it_needs_and_no_other(name: str, how: st
         assert spec
         worker = each["spec"].get("worker")
         main = worker or spec["containers"][0]
-        assert secrets_of(main) == SECRETS.get(component(each), set()), each["metadata"]["name"]
+        assert secrets_of(main) == secrets_wanted(each), each["metadata"]["name"]
         assert not any("secretRef" in source for source in main.get("envFrom", ()))
         if wanted := WAITS.get(component(each)):
             wait = spec["initContainers"][-1]

@@ -69,10 +69,11 @@ volumeMounts: {{- include "socialsync.volumeMounts" . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
+{{- /* tmp: how much room there is in /tmp */ -}}
 {{- define "socialsync.volumes" -}}
 {{- $pods := include "socialsync.pods" . | fromYaml -}}
 - name: tmp
-  emptyDir: {sizeLimit: 1Gi}
+  emptyDir: {sizeLimit: {{ .tmp | default "1Gi" }}}
 {{- with $pods.volumes }}
 {{ toYaml . }}
 {{- end }}

@@ -42,7 +42,7 @@ Where each secret is. A container gets by name what it needs, and nothing else:
 {{- end -}}
 name: {{ $secret }}
 key: {{ $key }}
-{{- if has .name (list "INSTAGRAM_APP_SECRET" "SUPABASE_JWT_SECRET" "AI_API_KEY") }}
+{{- if has .name (list "INSTAGRAM_APP_SECRET" "SUPABASE_JWT_SECRET" "SUPABASE_SERVICE_ROLE_KEY" "AI_API_KEY") }}
 optional: true
 {{- end }}
 {{- end -}}
@@ -53,7 +53,20 @@ optional: true
 {{- range $name, $value := .Values.config -}}
 {{- with toString $value }}{{ $_ := set $config $name . }}{{ end -}}
 {{- end -}}
+{{- with include "socialsync.publicUrl" . }}{{ $_ := set $config "PUBLIC_URL" . }}{{ end -}}
 {{- toYaml $config -}}
+{{- end -}}
+
+{{- /* Where the internet reaches the gateway; empty where nothing says. Meta takes nothing but HTTPS. */ -}}
+{{- define "socialsync.publicUrl" -}}
+{{- $route := .Values.gateway.httpRoute -}}
+{{- $ingress := .Values.gateway.ingress -}}
+{{- $hosts := concat (ternary $route.hostnames list $route.enabled) (ternary $ingress.hosts list $ingress.enabled) -}}
+{{- if .Values.config.PUBLIC_URL -}}
+{{- .Values.config.PUBLIC_URL | trimSuffix "/" -}}
+{{- else if and $hosts (not (contains "*" (first $hosts))) -}}
+https://{{ first $hosts }}
+{{- end -}}
 {{- end -}}
 
 {{- define "socialsync.postgresqlSecret" -}}

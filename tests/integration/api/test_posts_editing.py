@@ -153,6 +153,16 @@ async def test_accounts_are_added_and_taken_off(world):
     assert back["next_at"] == back["due_at"] - timedelta(seconds=75)
 
 
+async def test_a_post_that_moves_to_another_account_stays_queued(world):
+    post = await write(world, *pages(world, "A"))
+    (other,) = pages(world, "B")
+    now = await change(world, post, accounts=[str(other.id)])
+    assert [each["status"] for each in now["targets"]] == ["cancelled", "queued"]
+    assert now["status"] == "queued"
+    listed = (await world.get(f"{POSTS}?status=queued")).json()["items"]
+    assert post["id"] in [each["id"] for each in listed]
+
+
 async def test_the_zone_alone_moves_no_moment(world):
     post = await write(world, *pages(world, "A"))
     now = await change(world, post, zone="Asia/Kolkata")

@@ -181,7 +181,9 @@ def test_three_retries_of_five_minutes() -> None:
             replace(CALLED, attempt=attempt), Platform.INSTAGRAM, TransientError("no"), NOW
         )
         assert verdict == Again(NOW + timedelta(seconds=300), "no")
-    last = decide.after_publish_error(replace(CALLED, attempt=3), Platform.INSTAGRAM, TransientError("no"), NOW)
+    last = decide.after_publish_error(
+        replace(CALLED, attempt=3), Platform.INSTAGRAM, TransientError("no"), NOW
+    )
     assert isinstance(last, Fail)
 
 

@@ -25,6 +25,7 @@ ACCOUNTS = {
     Platform.INSTAGRAM: "17841400000000001",
     Platform.MESSENGER: "108000000000001",
 }
+BUSINESS_ACCOUNT = "102000000000001"  # WhatsApp's, which the number belongs to
 INSTRUCTIONS = """\
 You answer for Rosemary, a small bakery with a shop at 12 Mill Lane.
 Opening hours: we are open Tuesday to Saturday from 7:00 to 18:00, Sunday from 8:00 to 12:00. We are closed on Monday.
@@ -79,7 +80,8 @@ def set_up(folder: DataFolder, sandbox: SandboxClient | None, gateway_url: str) 
             )
     if sandbox is not None:
         for platform, external_id in ACCOUNTS.items():
-            sandbox.connect(platform, external_id, token_of(platform))
+            business = BUSINESS_ACCOUNT if platform is Platform.WHATSAPP else None
+            sandbox.connect(platform, external_id, token_of(platform), business)
     known = folder.read_secrets().get(API_KEY)
     if known and _is_valid(known, gateway_url):
         return known

@@ -85,7 +85,7 @@ def _say_what_next(folder: DataFolder, ports: Ports, api_key: str | None, system
     api = f"{ports.gateway_url}/api/v1/conversations"
     steps = [
         ("write as a customer", f"{command} chat{data} --platform whatsapp" if system.with_sandbox else None),
-        ("see what was said", f"{ports.sandbox_url}/" if system.with_sandbox else None),
+        ("see what went out", f"{ports.sandbox_url}/" if system.with_sandbox else None),
         ("ask the API", f"curl -H 'Authorization: Bearer {api_key}' {api}" if api_key else None),
         ("its reference", f"{ports.gateway_url}/docs"),
         ("replay webhooks", f"{command} replay{data} FILE…"),

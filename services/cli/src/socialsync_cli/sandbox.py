@@ -44,11 +44,14 @@ class SandboxClient:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def connect(self, platform: Platform, account: str, token: str) -> None:
-        """Tell it which account a token is for."""
-        self._ask(
-            "POST", "/sandbox/accounts", json={"platform": platform, "account_id": account, "token": token}
-        )
+    def connect(
+        self, platform: Platform, account: str, token: str, business_account_id: str | None = None
+    ) -> None:
+        """Tell it which account a token is for, and which WhatsApp Business Account a number belongs to."""
+        body = {"platform": platform, "account_id": account, "token": token}
+        if business_account_id:
+            body["business_account_id"] = business_account_id
+        self._ask("POST", "/sandbox/accounts", json=body)
 
     def say(self, platform: Platform, account: str, contact: str, text: str, name: str | None = None) -> None:
         """A contact writes; returns once the gateway has stored it.

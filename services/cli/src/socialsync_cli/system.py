@@ -37,8 +37,6 @@ _SHARED = (
 _HOST = "127.0.0.1"
 # what each worker consumes, its tick lane first, and how many slots it has
 _WORKERS = {"ingest": ("ingest.tick,ingest", 100), "scheduler": ("scheduler.tick,scheduler", 16)}
-# the sandbox logs people in to any app
-_SANDBOX_LOGIN = {"META_APP_ID": "1000000000000001", "INSTAGRAM_APP_ID": "1000000000000002"}
 _BEAT = ["celery", "--quiet", "-A", "socialsync_scheduler.beat", "beat"]
 
 
@@ -113,7 +111,14 @@ class System:
                 "META_GRAPH_URL": self._ports.sandbox_url,
                 "SANDBOX_GATEWAY_URL": self._ports.gateway_url,
             }
-            self.environment = {**_SANDBOX_LOGIN, "PUBLIC_URL": self._ports.gateway_url, **self.environment}
+            defaults = {
+                "PUBLIC_URL": self._ports.gateway_url,
+                # the sandbox logs people in to any app
+                "META_APP_ID": "1000000000000001",
+                "INSTAGRAM_APP_ID": "1000000000000002",
+                "INSTAGRAM_APP_SECRET": self.environment.get("META_APP_SECRET", ""),
+            }
+            self.environment = {**defaults, **self.environment}
         services = self._services()
         step(f"starting {', '.join(service.name for service in services)}")
         for service in services:

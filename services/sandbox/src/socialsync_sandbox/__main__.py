@@ -33,6 +33,9 @@ def main() -> None:
         access_log=False,
         log_config=None,
         backlog=2048,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=2,  # held requests must not keep the process
     )
 

@@ -61,7 +61,8 @@ def _sender(app: Celery) -> Send:
             with app.producer_pool.acquire(block=True) as producer:
                 for each in arguments:
                     app.send_task(name, kwargs=each, queue=LANE_OF_TASK[name], producer=producer)
-        except (OperationalError, redis.RedisError, OSError) as error:
+        # RuntimeError: the worker is on its way out and has closed its connections
+        except (OperationalError, redis.RedisError, OSError, RuntimeError) as error:
             log.warning("tasks not sent", task=name, count=len(arguments), error=type(error).__name__)
 
     return send
@@ -113,7 +114,7 @@ def _follow_worker(runtime: Runtimes) -> None:
 
     def drain(**_: object) -> None:
         # this is a signal handler: what it interrupts may hold what draining needs
-        threading.Thread(target=runtime().publishing.drain, name="drain").start()
+        threading.Thread(target=lambda: runtime().publishing.drain(), name="drain").start()
 
     def close(**_: object) -> None:
         runtime().publishing.close()

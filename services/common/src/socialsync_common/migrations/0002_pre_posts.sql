@@ -45,7 +45,7 @@ CREATE TABLE scheduled_posts (
   first_comment text,
   due_at        timestamptz NOT NULL,
   zone          text NOT NULL,                                       -- IANA: where the time was meant
-  status        text NOT NULL DEFAULT 'queued'                       -- follows from the targets, see settle_post
+  status        text NOT NULL DEFAULT 'queued'                       -- follows from the targets, see settle_posts
     CHECK (status IN ('queued', 'publishing', 'published', 'failed', 'needs_check', 'cancelled')),
   request_hash  bytea NOT NULL,                                      -- of the request that its Idempotency-Key came with
   created_at    timestamptz NOT NULL DEFAULT now(),
@@ -98,24 +98,39 @@ CREATE INDEX post_targets_next ON post_targets (next_at) WHERE next_at IS NOT NU
 CREATE INDEX post_targets_account ON post_targets (account_id, due_at);
 CREATE INDEX post_targets_unchecked ON post_targets (due_at) WHERE checked < 2 AND status = 'queued';
 
--- A post's status: open as long as a target is, then the worst that became of them.
-CREATE FUNCTION settle_post() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+-- A post's status: open as long as a target is, then the worst that became of them. Once for each statement, since
+-- hundreds of posts go live in the same second; posts are locked in order, and after their targets.
+CREATE FUNCTION settle(posts uuid[]) RETURNS void LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
-  PERFORM FROM scheduled_posts WHERE id = NEW.post_id FOR NO KEY UPDATE;  -- targets settle one after the other
+  PERFORM FROM scheduled_posts WHERE id = ANY (posts) ORDER BY id FOR NO KEY UPDATE;
   UPDATE scheduled_posts p SET status = s.status, updated_at = now()
-    FROM (SELECT CASE
+    FROM (SELECT t.post_id, CASE
             WHEN bool_and(t.status IN ('queued', 'cancelled')) AND bool_or(t.status = 'queued') THEN 'queued'
             WHEN bool_or(t.status IN ('queued', 'publishing')) THEN 'publishing'
             WHEN bool_or(t.status = 'needs_check') THEN 'needs_check'
             WHEN bool_or(t.status = 'failed') THEN 'failed'
             WHEN bool_or(t.status = 'published') THEN 'published'
             ELSE 'cancelled' END AS status
-            FROM post_targets t WHERE t.post_id = NEW.post_id) s
-   WHERE p.id = NEW.post_id AND p.status <> s.status;
+            FROM post_targets t WHERE t.post_id = ANY (posts) GROUP BY t.post_id) s
+   WHERE p.id = s.post_id AND p.status <> s.status;
+END $$;
+CREATE FUNCTION settle_posts() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE moved uuid[];
+BEGIN
+  IF TG_OP = 'UPDATE' THEN
+    SELECT array_agg(DISTINCT a.post_id) INTO moved FROM after a JOIN before b ON b.id = a.id WHERE a.status <> b.status;
+  ELSE
+    SELECT array_agg(DISTINCT a.post_id) INTO moved FROM after a;
+  END IF;
+  IF moved IS NOT NULL THEN
+    PERFORM settle(moved);
+  END IF;
   RETURN NULL;
 END $$;
-CREATE TRIGGER settle_post AFTER UPDATE OF status ON post_targets
-  FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status) EXECUTE FUNCTION settle_post();
+CREATE TRIGGER settle_posts_changed AFTER UPDATE ON post_targets
+  REFERENCING OLD TABLE AS before NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION settle_posts();
+CREATE TRIGGER settle_posts_added AFTER INSERT ON post_targets
+  REFERENCING NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION settle_posts();
 
 -- What people have to know or do. Each is said once: a second one with the same key is dropped.
 CREATE TABLE notices (

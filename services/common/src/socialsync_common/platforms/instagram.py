@@ -19,7 +19,10 @@ from socialsync_common.platforms.publishing import (
     Quota,
     ask,
     failed_container,
+    id_of,
+    link_of,
     rows_of,
+    shown,
     text_of,
 )
 
@@ -77,9 +80,10 @@ class InstagramPublisher:
             code = answer.get("status_code")
             if code == "ERROR":
                 return failed_container(str(answer.get("status") or ""))
-            if code not in _STATES:
-                raise UnknownOutcome(f"container {container_id}: unknown status {str(code)[:50]}")
-            container = Container(_STATES[code])
+            state = _STATES.get(str(code))
+            if state is None:
+                raise UnknownOutcome(f"container {container_id}: unknown status {shown(code)}")
+            container = Container(state)
             if container.state is not ContainerState.READY:
                 return container
         return container
@@ -89,13 +93,14 @@ class InstagramPublisher:
         return text_of(ask(self._graph, channel, "POST", path, {"creation_id": made[-1]}), "id")
 
     def find(self, channel: Channel, draft: Draft, made: Sequence[str], since: datetime) -> str | None:  # noqa: ARG002
-        edge = "stories" if draft.kind is PostKind.STORY else "media"
+        if draft.kind is PostKind.STORY:
+            return None  # it has no text to be known by
         answer = ask(
-            self._graph, channel, "GET", f"{_node(channel.external_id)}/{edge}",
+            self._graph, channel, "GET", f"{_node(channel.external_id)}/media",
             params={"fields": "id,caption,timestamp", "limit": _RECENT},
         )  # fmt: skip
         fits = [
-            str(row.get("id"))
+            id_of(row)
             for row in rows_of(answer)
             if (row.get("caption") or "") == draft.text and is_after(row.get("timestamp"), since)
         ]
@@ -103,7 +108,7 @@ class InstagramPublisher:
 
     def permalink(self, channel: Channel, media_id: str) -> str | None:
         answer = ask(self._graph, channel, "GET", _node(media_id), params={"fields": "permalink"})
-        return answer.get("permalink")
+        return link_of(answer, "permalink")
 
     def comment(self, channel: Channel, media_id: str, text: str) -> str:
         answer = ask(self._graph, channel, "POST", f"{_node(media_id)}/comments", {"message": text})
@@ -118,19 +123,23 @@ class InstagramPublisher:
     def quota(self, channel: Channel) -> Quota | None:
         path = f"{_node(channel.external_id)}/content_publishing_limit"
         for row in rows_of(ask(self._graph, channel, "GET", path, params={"fields": "quota_usage,config"})):
-            used, total = row.get("quota_usage"), (row.get("config") or {}).get("quota_total")
+            config = row.get("config")
+            used, total = (
+                row.get("quota_usage"),
+                config.get("quota_total") if isinstance(config, dict) else None,
+            )
             if isinstance(used, int) and isinstance(total, int):
                 return Quota(used, total)
         return None
 
 
 def own_comment(answer: Any, channel: Channel, member: str, text: str) -> str | None:
-    """The id of the comment with this text that the account itself wrote."""
+    """The id of the comment with this text that the account itself wrote; empty where it is there and has none."""
     for row in rows_of(answer):
         author = row.get("from")
         is_own = not isinstance(author, dict) or author.get("id") in (None, channel.external_id)
         if row.get(member) == text and is_own:
-            return str(row.get("id"))
+            return id_of(row) or ""
     return None
 
 
@@ -138,7 +147,7 @@ def is_after(timestamp: Any, since: datetime) -> bool:
     """Whether Meta's time of something (``2026-11-24T10:00:00+0000``) is not before ``since``, clocks differing a little."""
     try:
         return datetime.fromisoformat(str(timestamp)) >= since - _CLOCK_SKEW
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: a time without its zone
         return False
 
 

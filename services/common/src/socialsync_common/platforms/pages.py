@@ -21,7 +21,10 @@ from socialsync_common.platforms.publishing import (
     Quota,
     ask,
     classify_publishing,
+    id_of,
+    link_of,
     rows_of,
+    shown,
     text_of,
 )
 
@@ -59,10 +62,12 @@ class PagePublisher:
         headers = {"Authorization": f"OAuth {channel.token}", "file_url": file_url}
         try:
             response = self._graph.http.post(upload_url, headers=headers)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TransientError(f"the upload was not answered: {type(error).__name__}") from None
-        if response.status_code != 200:
-            raise classify_publishing(response.status_code, read_json(response))
+        answer = read_json(response)
+        refused = isinstance(answer, dict) and ("error" in answer or answer.get("success") is False)
+        if response.status_code != 200 or refused:
+            raise classify_publishing(response.status_code, answer)
 
     def is_told_by_container(self, draft: Draft) -> bool:
         return _is_video(draft)
@@ -90,18 +95,18 @@ class PagePublisher:
     def find(self, channel: Channel, draft: Draft, made: Sequence[str], since: datetime) -> str | None:
         if draft.kind is PostKind.STORY:
             answer = self._get(channel, "stories", {"fields": "post_id,media_id,creation_time"})
-            fits = [row.get("post_id") for row in rows_of(answer) if str(row.get("media_id")) in made]
+            fits = [id_of(row, "post_id") for row in rows_of(answer) if str(row.get("media_id")) in made]
         else:
             answer = self._get(
                 channel, "feed",
                 {"fields": _FEED_FIELDS, "since": str(int(since.timestamp()) - 60), "limit": _RECENT},
             )  # fmt: skip
-            fits = [row.get("id") for row in rows_of(answer) if _is_of(row, draft, made, since)]
-        return str(fits[0]) if len(fits) == 1 else None
+            fits = [id_of(row) for row in rows_of(answer) if _is_of(row, draft, made, since)]
+        return fits[0] if len(fits) == 1 else None
 
     def permalink(self, channel: Channel, media_id: str) -> str | None:
         answer = ask(self._graph, channel, "GET", _node(media_id), params={"fields": "permalink_url"})
-        return answer.get("permalink_url")
+        return link_of(answer, "permalink_url")
 
     def comment(self, channel: Channel, media_id: str, text: str) -> str:
         answer = ask(self._graph, channel, "POST", f"{_node(media_id)}/comments", {"message": text})
@@ -137,7 +142,7 @@ def _video_container(status: dict[str, Any]) -> Container:
     )
     if publishing.get("status") == "complete":
         return Container(ContainerState.PUBLISHED)
-    for phase in (uploading, processing):
+    for phase in (uploading, processing, publishing):
         if phase.get("status") == "error":
             return Container(
                 ContainerState.FAILED, f"Meta could not process the video: {_first_error(phase)}", may_succeed=True
@@ -147,8 +152,13 @@ def _video_container(status: dict[str, Any]) -> Container:
         return Container(ContainerState.EXPIRED)
     if word == "error":
         return Container(ContainerState.FAILED, "Meta could not process the video", may_succeed=True)
-    ready = word == "ready" or processing.get("status") == "complete"
-    return Container(ContainerState.READY if ready else ContainerState.WORKING)
+    # some videos are processed before they are published, and some only then
+    is_uploaded = (
+        uploading.get("status") == "complete" and processing.get("status", "not_started") == "not_started"
+    )
+    is_ready = word == "ready" or processing.get("status") == "complete" or is_uploaded
+    is_working = publishing.get("status") == "in_progress" or not is_ready
+    return Container(ContainerState.WORKING if is_working else ContainerState.READY)
 
 
 def _phase(status: dict[str, Any], name: str) -> dict[str, Any]:
@@ -159,7 +169,7 @@ def _phase(status: dict[str, Any], name: str) -> dict[str, Any]:
 def _first_error(phase: dict[str, Any]) -> str:
     errors = phase.get("errors")
     first = errors[0] if isinstance(errors, list) and errors else phase.get("error")
-    return str(first.get("message") if isinstance(first, dict) else "no reason given")[:300]
+    return shown(first.get("message") if isinstance(first, dict) else "no reason given")
 
 
 def _is_of(row: dict[str, Any], draft: Draft, made: Sequence[str], since: datetime) -> bool:

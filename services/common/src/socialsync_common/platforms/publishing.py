@@ -121,7 +121,10 @@ _PASSING = frozenset({2207001, 2207003, 2207020, 2207032, 2207052, 2207053, 2207
 _SUBCODE = re.compile(r"\b22\d{5}\b")
 _FETCH_CODES = frozenset({9004, 324})
 _FORMAT_CODES = frozenset({352, 36000, 36001, 36003, 36004})
-_LIVE_THOUGH_REFUSED = 2207051
+# the call was refused for something else, or because an earlier one made the post live
+_MAY_BE_LIVE = frozenset({2207051, 1363129})
+_REQUEST_TIMEOUT = 408
+_SHOWN_CHARACTERS = 300
 
 
 def ask(
@@ -148,24 +151,26 @@ def ask(
 def classify_publishing(status: int, body: Any) -> SocialSyncError:
     """The error of a publishing call that was answered like this."""
     code, subcode = codes(body)
-    shown = f"Graph error {code}/{subcode}" if subcode else f"Graph error {code}"
+    which = f"Graph error {code}/{subcode}" if subcode else f"Graph error {code}"
     said = _said(body)
-    if status >= 500 or subcode == _LIVE_THOUGH_REFUSED:
-        return UnknownOutcome(f"{shown} (HTTP {status}): it may have been published")
+    refused = 400 <= status < 500 and status != _REQUEST_TIMEOUT
+    if not refused or subcode in _MAY_BE_LIVE:
+        # where status and code contradict each other, doubt wins
+        return UnknownOutcome(f"{which} (HTTP {status}): it may have been published")
     if code == 9007:
-        return NotReady(f"{shown}: not processed yet")
+        return NotReady(f"{which}: not processed yet")
     if code in _FETCH_CODES:
         return TransientError(
-            f"{shown}: Meta could not fetch the media: check that PUBLIC_URL is reachable from the internet"
+            f"{which}: Meta could not fetch the media: check that PUBLIC_URL is reachable from the internet"
         )
     if code in _FORMAT_CODES:
-        return PermanentError(f"{shown}: the media's format was refused{said}: replace it", code=code)
+        return PermanentError(f"{which}: the media's format was refused{said}: replace it", code=code)
     if code == 9:
-        return TransientError(f"{shown}: the account has used up its posts of 24 hours")
+        return TransientError(f"{which}: the account has used up its posts of 24 hours")
     if code == 506:
-        return Duplicate(f"{shown}: the Page's newest post is the same: change the text", code=code)
+        return Duplicate(f"{which}: the Page's newest post is the same: change the text", code=code)
     if code == 24 or (code == 100 and subcode == 33):
-        return Unreadable(f"{shown}: the platform does not know the prepared post any more", code=code)
+        return Unreadable(f"{which}: the platform does not know the prepared post any more", code=code)
     return classify(status, body)
 
 
@@ -174,19 +179,38 @@ def failed_container(status_text: str) -> Container:
     found = _SUBCODE.search(status_text)
     return Container(
         ContainerState.FAILED,
-        f"Meta could not process the media: {status_text[:300] or 'no reason given'}",
+        f"Meta could not process the media: {shown(status_text) or 'no reason given'}",
         may_succeed=found is None or int(found.group()) in _PASSING,
     )
 
 
 def text_of(answer: dict[str, Any], name: str) -> str:
     """A member that must be there. Raises UnknownOutcome where it is not: the call was accepted."""
-    value = answer.get(name)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str) or not value:
+    value = id_of(answer, name)
+    if value is None:
         raise UnknownOutcome(f"the Graph API accepted the call and gave no {name}")
     return value
+
+
+def id_of(row: dict[str, Any], name: str = "id") -> str | None:
+    """An id, or whatever else consists of printable ASCII; None where there is none."""
+    value = row.get(name)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    fits = isinstance(value, str) and value and value.isascii() and value.isprintable()
+    return str(value) if fits else None
+
+
+def link_of(answer: dict[str, Any], name: str) -> str | None:
+    """A web address; None where there is none that could be shown."""
+    value = answer.get(name)
+    fits = isinstance(value, str) and value.startswith(("https://", "http://")) and value.isprintable()
+    return str(value) if fits else None
+
+
+def shown(text: Any) -> str:
+    """The platform's words as they can be stored and shown."""
+    return "".join(each if each.isprintable() else " " for each in str(text)[:_SHOWN_CHARACTERS]).strip()
 
 
 def rows_of(answer: Any) -> list[dict[str, Any]]:
@@ -199,4 +223,4 @@ def _said(body: Any) -> str:
     """Meta's words for people, where it has some."""
     error = body.get("error") if isinstance(body, dict) else None
     words = error.get("error_user_msg") if isinstance(error, dict) else None
-    return f" ({words[:200]})" if isinstance(words, str) and words else ""
+    return f" ({shown(words)})" if isinstance(words, str) and words else ""

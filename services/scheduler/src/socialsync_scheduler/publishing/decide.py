@@ -111,6 +111,14 @@ def after_look(target: Target, container: Container, now: datetime) -> Verdict:
             return _again(target, container.reason, now, CREATE_PAUSES, fresh=True)
 
 
+def after_parts(target: Target, container: Container, now: datetime) -> Verdict:
+    """The platform could not put the parts of a post together yet. ``container``: what it says of the first of them
+    that is not ready."""
+    if container.state in (ContainerState.READY, ContainerState.PUBLISHED):
+        return Wait(now + _poll_pause(target, now))
+    return after_look(target, container, now)
+
+
 def after_look_error(target: Target, error: SocialSyncError, now: datetime) -> Verdict:
     """Before the publish call, the containers could not be asked about."""
     if isinstance(error, Unreadable):

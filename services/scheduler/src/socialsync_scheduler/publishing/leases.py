@@ -5,26 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 import structlog
 
 from socialsync_common.db import Database
 from socialsync_scheduler.publishing import repository
-from socialsync_scheduler.publishing.schemas import LEASE_SECONDS
+from socialsync_scheduler.publishing.schemas import LEASE_SECONDS, Target
 
 log = structlog.get_logger()
 
 
 class Leases:
-    """One thread renews all of them, three times within a lease. ``token`` names this process."""
+    """One thread renews all of them, three times within a lease. Each claim of a target has one of its own."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
-        self.token = uuid4()
         self._database = database
         self._clock = clock
-        self._held: dict[UUID, tuple[UUID, float]] = {}
+        self._held: dict[UUID | None, tuple[Target, float]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="post-leases", daemon=True)
@@ -35,19 +34,23 @@ class Leases:
     def stop(self) -> None:
         self._stop.set()
 
-    def hold(self, tenant: UUID, target: UUID) -> None:
+    def now(self) -> float:
+        """To be asked before the transaction that takes or prolongs a lease: it lasts at least from then on."""
+        return self._clock()
+
+    def hold(self, target: Target, since: float) -> None:
         """From now on it is renewed: just taken, or just written to."""
         with self._lock:
-            self._held[target] = (tenant, self._clock())
+            self._held[target.lease] = (target, since)
 
-    def drop(self, target: UUID) -> None:
+    def drop(self, target: Target) -> None:
         with self._lock:
-            self._held.pop(target, None)
+            self._held.pop(target.lease, None)
 
-    def is_safe(self, target: UUID) -> bool:
+    def is_safe(self, target: Target) -> bool:
         """Whether nobody can have taken it over meanwhile, also where this process was stopped for a while."""
         with self._lock:
-            held = self._held.get(target)
+            held = self._held.get(target.lease)
         return held is not None and self._clock() - held[1] < LEASE_SECONDS / 2
 
     def _run(self) -> None:
@@ -56,17 +59,20 @@ class Leases:
                 self.renew()
             except (psycopg.Error, TimeoutError) as error:
                 log.warning("leases of posts not renewed", error=type(error).__name__)
+            except Exception:
+                log.exception("leases of posts not renewed")  # without this thread nothing is published
 
     def renew(self) -> None:
         with self._lock:
-            held = {target: tenant for target, (tenant, _) in self._held.items()}
+            held = [target for target, _ in self._held.values()]
         if not held:
             return
-        at = self._clock()
-        with self._database.transaction(*set(held.values())) as connection:
-            kept = repository.renew(connection, self.token, held)
+        at = self.now()
+        with self._database.transaction(*{target.tenant_id for target in held}) as connection:
+            kept = repository.renew(connection, held)
         with self._lock:
-            for target in kept & self._held.keys():
-                self._held[target] = (self._held[target][0], at)
-            for target in held.keys() - kept:
-                self._held.pop(target, None)
+            for target in held:
+                if target.lease not in kept:
+                    self._held.pop(target.lease, None)
+                elif target.lease in self._held:
+                    self._held[target.lease] = (target, at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -14,9 +14,9 @@ from socialsync_common.accounts import Account, load_account, stop_account
 from socialsync_common.contracts import NoticeKind, Platform
 from socialsync_common.crypto import TokenCipher
 from socialsync_common.db import Connection, Database
-from socialsync_common.errors import AuthenticationExpired, ConfigError, SocialSyncError
+from socialsync_common.errors import AuthenticationExpired, PermanentError, SocialSyncError
 from socialsync_common.media_urls import MediaUrls
-from socialsync_common.platforms.publishing import Channel, Draft, DraftMedia, Publisher
+from socialsync_common.platforms.publishing import Channel, Draft, DraftMedia, NotReady, Publisher
 from socialsync_scheduler.publishing import decide, repository
 from socialsync_scheduler.publishing.finish import finish
 from socialsync_scheduler.publishing.launches import Launches, Ready
@@ -100,6 +100,7 @@ class Publishing:
 
     def close(self) -> None:
         """Ends when every call that was begun is answered and recorded."""
+        self.drain()
         self._launches.close()
         self.leases.stop()
 
@@ -112,19 +113,39 @@ class Publishing:
 
     def publish(self, tenant: UUID, target_id: UUID) -> str:
         """Returns what was done last, for the log."""
+        if self._launches.is_closing:
+            # this process still fetches tasks for a moment, what it has just given back among them
+            self._announce([(tenant, target_id)])
+            return "left to another worker"
+        since = self.leases.now()
         with self._database.transaction(tenant) as connection:
-            target = repository.take(connection, target_id, self.leases.token)
+            target = repository.take(connection, target_id, uuid4())
             if target is None:
                 return "not to be taken"
-            account = load_account(connection, self._cipher, target.account_id)
-        self.leases.hold(tenant, target.id)
+            try:
+                account = load_account(connection, self._cipher, target.account_id)
+            except PermanentError as error:
+                self._put_off(connection, target, str(error))
+                return "token unreadable"
+        self.leases.hold(target, since)
         keep = False
         try:
             keep = self._advance(target, account)
         finally:
             if not keep:
-                self.leases.drop(target.id)
+                self.leases.drop(target)
         return "waits for its second" if keep else "done"
+
+    def _put_off(self, connection: Connection, target: Target, reason: str) -> None:
+        """Its account's token cannot be opened here: it waits, as for an account that must be reconnected."""
+        now = self._clock()
+        step = decide.next_step(target, now, account_active=False, grace=self._grace, pieces=0)
+        account = repository.load_sealed(connection, target.account_id)
+        log.error("post waits", target=str(target.id), reason=reason)
+        if isinstance(step, Ask | Closed):
+            self._write(connection, target, account, step)
+        else:
+            repository.release(connection, [target], now + decide.RETRY_PAUSE, reason)
 
     def _advance(self, target: Target, account: Account) -> bool:
         """True where the launches have it now, and its lease goes on."""
@@ -132,12 +153,7 @@ class Publishing:
         if publisher is None:
             return self._apply(target, account, Fail(f"{account.platform} accounts publish no posts"))
         while True:
-            now = self._clock()
-            try:
-                work = Work(target, account, publisher, self._draft(target))
-            except ConfigError as error:
-                return self._apply(target, account, decide.after_create_error(target, error, now))
-            further = self._do(work, now)
+            further = self._do(Work(target, account, publisher, _draft(target)), self._clock())
             if isinstance(further, bool):
                 return further
             target = further
@@ -167,21 +183,28 @@ class Publishing:
 
     def _finish(self, work: Work, now: datetime) -> bool:
         try:
-            finish(self._database, self.leases.token, work.publisher, work.channel, work.target, now)
+            finish(self._database, work.publisher, work.channel, work.target, now)
         except AuthenticationExpired as error:
             self._settle(work.target, work.account, error, decide.after_create_error)
         return False
 
-    def _draft(self, target: Target) -> Draft:
-        media = tuple(
-            DraftMedia(
-                url=self._media_urls.url(target.tenant_id, UUID(item["id"]), item["mime_type"]),
-                is_video=item["kind"] == "video",
-                alt_text=item["alt_text"],
-            )
-            for item in target.media
+    def _with_urls(self, target: Target, draft: Draft) -> Draft:
+        """With addresses that Meta fetches the media from.
+
+        Raises:
+            ConfigError: there are none.
+            PermanentError: the media cannot be published.
+        """
+        try:
+            urls = [
+                self._media_urls.url(target.tenant_id, UUID(item["id"]), item["mime_type"])
+                for item in target.media
+            ]
+        except ValueError as error:
+            raise PermanentError(str(error)) from None
+        return replace(
+            draft, media=tuple(replace(each, url=url) for each, url in zip(draft.media, urls, strict=True))
         )
-        return Draft(target.kind, target.text, media)
 
     def _create(self, work: Work, now: datetime) -> Target | None:
         """The target with one container more; None where it goes no further now."""
@@ -189,20 +212,34 @@ class Publishing:
         if decide.is_stale(target, now):
             target = replace(target, container_ids=(), container_at=None, phase="creating")
             with self._database.transaction(target.tenant_id) as connection:
-                if not repository.begin_containers(connection, self.leases.token, target.id):
+                if not repository.begin_containers(connection, target):
                     return None
         try:
-            container_id = work.publisher.create(work.channel, work.draft, target.container_ids)
+            draft = self._with_urls(target, work.draft)
+            container_id = work.publisher.create(work.channel, draft, target.container_ids)
         except SocialSyncError as error:
-            self._settle(target, work.account, error, decide.after_create_error)
+            if isinstance(error, NotReady) and target.container_ids:
+                self._await_parts(work, now)
+            else:
+                self._settle(target, work.account, error, decide.after_create_error)
             return None
         with self._database.transaction(target.tenant_id) as connection:
-            if not repository.add_container(connection, self.leases.token, target.id, container_id):
+            if not repository.add_container(connection, target, container_id):
                 return None  # edited, cancelled or taken over: nobody sees the container
         return replace(
             target, container_ids=(*target.container_ids, container_id), phase="creating",
             container_at=target.container_at or now,
         )  # fmt: skip
+
+    def _await_parts(self, work: Work, now: datetime) -> None:
+        """The parts of a carousel are not ready: the first that is not says how long, or why never."""
+        target = work.target
+        try:
+            container = work.publisher.look(work.channel, work.draft, target.container_ids)
+        except SocialSyncError as error:
+            self._settle(target, work.account, error, decide.after_look_error)
+            return
+        self._apply(target, work.account, decide.after_parts(target, container, now))
 
     def _poll(self, work: Work, now: datetime) -> Target | None:
         """The target with its containers ready; None where it goes no further now."""
@@ -217,7 +254,7 @@ class Publishing:
             self._apply(target, work.account, verdict)
             return None
         with self._database.transaction(target.tenant_id) as connection:
-            if not repository.mark_ready(connection, self.leases.token, target.id):
+            if not repository.mark_ready(connection, target):
                 return None
         return replace(target, phase="container_ready")
 
@@ -227,7 +264,9 @@ class Publishing:
             return self._apply(target, work.account, Wait(at - decide.LEAD))
         if self._launches.add(Ready(target, work.account, work.draft, at)):
             return True
-        return self._apply(target, work.account, Wait(now))
+        self._apply(target, work.account, Wait(now))
+        self._announce([(target.tenant_id, target.id)])
+        return False
 
     def _call(self, ready: Ready) -> str:
         publisher = self._publishers[ready.account.platform]
@@ -256,11 +295,11 @@ class Publishing:
         verdict = decide.after_reconcile(target, container, found, now)
         if isinstance(verdict, Launch):
             return self._launch(work, verdict.at, now)
-        return self._apply(target, work.account, verdict)
+        return self._apply(target, work.account, verdict, found)
 
     def _find(self, work: Work) -> str | None:
-        since = work.target.publish_called_at or work.target.due_at
-        return work.publisher.find(work.channel, work.draft, work.target.container_ids, since)
+        # not since the last call: an earlier one may have arrived, too
+        return work.publisher.find(work.channel, work.draft, work.target.container_ids, work.target.due_at)
 
     def _settle(
         self,
@@ -279,15 +318,14 @@ class Publishing:
         with self._database.transaction(account.tenant_id) as connection:
             stop_account(connection, account, str(error))
         log.error("account needs reconnecting", account=str(account.id), reason=str(error))
-        self._apply(
-            target,
-            account,
-            Again(now, decide.STOPPED, counted=False) if refused else Wait(now, decide.STOPPED),
-        )
+        stopped = Again(now, decide.STOPPED, counted=False) if refused else Wait(now, decide.STOPPED)
+        self._apply(target, account, stopped)
 
-    def _apply(self, target: Target, account: Account, verdict: Verdict) -> bool:
-        """Write a verdict down and give the lease back. False, as ``_advance`` ends with."""
-        media_id = self._id_of_live(target, account) if isinstance(verdict, Confirm) else None
+    def _apply(self, target: Target, account: Account, verdict: Verdict, media_id: str | None = None) -> bool:
+        """Write a verdict down and give the lease back. False, as ``_advance`` ends with. ``media_id``: of the live
+        post, where it is known."""
+        if media_id is None and isinstance(verdict, Confirm):
+            media_id = self._id_of_live(target, account)
         with self._database.transaction(target.tenant_id) as connection:
             self._write(connection, target, account, verdict, media_id)
         log.info(
@@ -299,38 +337,49 @@ class Publishing:
         return False
 
     def _write(
-        self, connection: Connection, target: Target, account: Account, verdict: Verdict, media_id: str | None
+        self,
+        connection: Connection,
+        target: Target,
+        account: Account,
+        verdict: Verdict,
+        media_id: str | None = None,
     ) -> None:
-        lease = self.leases.token
         match verdict:
             case Confirm():
                 repository.record_published(connection, [(target.id, media_id)])
             case Closed():
-                repository.finish(connection, lease, target.id)
+                repository.finish(connection, target)
             case Wait(until, reason):
-                repository.release(connection, lease, [target.id], until, reason)
+                repository.release(connection, [target], until, reason)
             case Launch(at):
-                repository.release(connection, lease, [target.id], at)
+                repository.release(connection, [target], at)
             case Again(at, reason, fresh, counted):
-                repository.record_again(
-                    connection, lease, target.id, at, reason, fresh=fresh, counted=counted
-                )
+                repository.record_again(connection, target, at, reason, fresh=fresh, counted=counted)
             case Fail(reason):
-                if repository.record_failed(connection, lease, target.id, reason):
+                if repository.record_failed(connection, target, reason):
                     _tell(connection, target, account, NoticeKind.POST_FAILED, f"was not published: {reason}")
             case Ask(reason, missed):
                 kind = NoticeKind.POST_MISSED if missed else NoticeKind.POST_NEEDS_CHECK
-                if repository.record_needs_check(connection, lease, target.id, reason):
+                if repository.record_needs_check(connection, target, reason):
                     _tell(connection, target, account, kind, f"has to be checked: {reason}")
 
     def _id_of_live(self, target: Target, account: Account) -> str | None:
         """The platform's id of a post that is live, where it can be told."""
         publisher = self._publishers[account.platform]
         try:
-            return self._find(Work(target, account, publisher, self._draft(target)))
+            return self._find(Work(target, account, publisher, _draft(target)))
         except SocialSyncError as error:
             log.warning("post is live, its id is not known", target=str(target.id), reason=str(error))
             return None
+
+
+def _draft(target: Target) -> Draft:
+    """What does not change; the addresses of the media do."""
+    media = tuple(
+        DraftMedia(url="", is_video=item["kind"] == "video", alt_text=item["alt_text"])
+        for item in target.media
+    )
+    return Draft(target.kind, target.text, media)
 
 
 def channel_of(account: Account) -> Channel:

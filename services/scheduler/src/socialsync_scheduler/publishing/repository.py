@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import orjson
 
-from socialsync_common.contracts import PostKind
+from socialsync_common.accounts import Account
+from socialsync_common.contracts import Platform, PostKind
 from socialsync_common.db import Connection
 from socialsync_scheduler.publishing.schemas import LEASE_SECONDS, Target
 
 _LEASE = f"now() + interval '{LEASE_SECONDS} seconds'"
 _RELEASED = "lease_token = NULL, lease_until = NULL, updated_at = now()"
+# with the parameters of `_claims`
+_HELD = """
+  FROM unnest(%(ids)s::uuid[], %(leases)s::uuid[]) AS claim(target, lease)
+ WHERE t.id = claim.target AND t.lease_token = claim.lease
+"""
 
 
 def hand_over(connection: Connection, grace: timedelta, max_rows: int) -> list[tuple[UUID, UUID]]:
@@ -35,10 +41,10 @@ def take(connection: Connection, target: UUID, lease: UUID) -> Target | None:
         """,  # noqa: S608
         (lease, target),
     ).rowcount
-    return load(connection, target) if taken else None
+    return _load(connection, target, lease) if taken else None
 
 
-def load(connection: Connection, target: UUID) -> Target | None:
+def _load(connection: Connection, target: UUID, lease: UUID) -> Target | None:
     row = connection.execute(
         """
         SELECT t.id, t.tenant_id, t.post_id, t.account_id, p.kind, p.text, p.first_comment, t.due_at, t.status, t.phase,
@@ -55,24 +61,35 @@ def load(connection: Connection, target: UUID) -> Target | None:
         return None
     containers = tuple(row.pop("container_ids"))
     media, kind = tuple(row.pop("media")), PostKind(row.pop("kind"))
-    return Target(**row, container_ids=containers, media=media, kind=kind)
+    return Target(**row, container_ids=containers, media=media, kind=kind, lease=lease)
 
 
-def renew(connection: Connection, lease: UUID, targets: Iterable[UUID]) -> set[UUID]:
+def load_sealed(connection: Connection, account: UUID) -> Account:
+    """An account without its token: people can be told about it, and nothing else."""
+    row = connection.execute(
+        """
+        SELECT id, tenant_id, platform, external_id, name, instructions, status, token_issued_at, token_expires_at,
+               business_account_id FROM accounts WHERE id = %s
+        """,
+        (account,),
+    ).fetchone()
+    assert row  # noqa: S101 - a target's account is there
+    return Account(**{**row, "platform": Platform(row["platform"])}, token="")
+
+
+def renew(connection: Connection, targets: Sequence[Target]) -> set[UUID]:
     """Keep leases; returns those that are still held."""
-    wanted = list(targets)
-    _lock(connection, wanted)
+    _lock(connection, targets)
     rows = connection.execute(
-        f"UPDATE post_targets SET lease_until = {_LEASE} WHERE id = ANY (%s) AND lease_token = %s RETURNING id",  # noqa: S608
-        (wanted, lease),
+        f"UPDATE post_targets t SET lease_until = {_LEASE} {_HELD} RETURNING t.lease_token",  # noqa: S608
+        _claims(targets),
     )
-    return {row["id"] for row in rows}
+    return {row["lease_token"] for row in rows}
 
 
 def release(
     connection: Connection,
-    lease: UUID,
-    targets: Sequence[UUID],
+    targets: Sequence[Target],
     next_at: datetime | None = None,
     reason: str | None = None,
 ) -> None:
@@ -80,14 +97,14 @@ def release(
     _lock(connection, targets)
     connection.execute(
         f"""
-        UPDATE post_targets SET {_RELEASED}, next_at = coalesce(%s, now()), reason = coalesce(%s, reason)
-         WHERE id = ANY (%s) AND lease_token = %s AND next_at IS NOT NULL
+        UPDATE post_targets t SET {_RELEASED}, next_at = coalesce(%(next_at)s, now()), reason = coalesce(%(reason)s, reason)
+        {_HELD} AND next_at IS NOT NULL
         """,  # noqa: S608
-        (next_at, reason, list(targets), lease),
+        {**_claims(targets), "next_at": next_at, "reason": reason},
     )
 
 
-def begin_containers(connection: Connection, lease: UUID, target: UUID) -> bool:
+def begin_containers(connection: Connection, target: Target) -> bool:
     """Start anew: what was prepared is forgotten. False where the lease is lost."""
     return _changed(
         connection,
@@ -95,11 +112,11 @@ def begin_containers(connection: Connection, lease: UUID, target: UUID) -> bool:
         UPDATE post_targets SET phase = 'creating', container_ids = '{}', container_at = NULL, updated_at = now()
          WHERE id = %s AND lease_token = %s
         """,
-        (target, lease),
+        (target.id, target.lease),
     )
 
 
-def add_container(connection: Connection, lease: UUID, target: UUID, container_id: str) -> bool:
+def add_container(connection: Connection, target: Target, container_id: str) -> bool:
     """Remember a container as soon as it is made."""
     return _changed(
         connection,
@@ -108,43 +125,41 @@ def add_container(connection: Connection, lease: UUID, target: UUID, container_i
                container_at = coalesce(container_at, now()), updated_at = now()
          WHERE id = %s AND lease_token = %s
         """,
-        (container_id, target, lease),
+        (container_id, target.id, target.lease),
     )
 
 
-def mark_ready(connection: Connection, lease: UUID, target: UUID) -> bool:
+def mark_ready(connection: Connection, target: Target) -> bool:
     return _changed(
         connection,
         "UPDATE post_targets SET phase = 'container_ready', reason = NULL, updated_at = now() WHERE id = %s AND lease_token = %s",
-        (target, lease),
+        (target.id, target.lease),
     )
 
 
-def begin_publishing(
-    connection: Connection, lease: UUID, targets: Sequence[UUID], until: datetime
-) -> set[UUID]:
-    """Committed before the calls: from here on each of them may be live. Returns those that may be called.
+def begin_publishing(connection: Connection, targets: Sequence[Target], until: datetime) -> set[UUID]:
+    """Committed before the calls: from here on each of them may be live. Returns the leases of those that may be called.
 
     What was edited, cancelled or taken over since is left out, and so is what is due after ``until``.
     """
     _lock_posts(connection, _lock(connection, targets))
     rows = connection.execute(
         f"""
-        UPDATE post_targets SET phase = 'publish_called', status = 'publishing', publishes = publishes + 1,
+        UPDATE post_targets t SET phase = 'publish_called', status = 'publishing', publishes = publishes + 1,
                publish_called_at = now(), lease_until = {_LEASE}, updated_at = now()
-         WHERE id = ANY (%s) AND lease_token = %s AND due_at <= %s
+        {_HELD} AND due_at <= %(until)s
            AND (phase = 'container_ready' OR phase = 'publish_called') AND status IN ('queued', 'publishing')
-        RETURNING id
+        RETURNING t.lease_token
         """,  # noqa: S608
-        (list(targets), lease, until),
+        {**_claims(targets), "until": until},
     )
-    return {row["id"] for row in rows}
+    return {row["lease_token"] for row in rows}
 
 
 def record_published(connection: Connection, posts: Sequence[tuple[UUID, str | None]]) -> list[UUID]:
     """Targets that are live, with the platform's id where it is known. True whoever holds the lease. Returns those
     whose first comment waits."""
-    _lock_posts(connection, _lock(connection, [target for target, _ in posts]))
+    _lock_posts(connection, _lock_ids(connection, [target for target, _ in posts]))
     rows = connection.execute(
         """
         UPDATE post_targets t
@@ -154,7 +169,7 @@ def record_published(connection: Connection, posts: Sequence[tuple[UUID, str | N
                next_at = CASE WHEN p.first_comment IS NULL THEN now() + interval '3 seconds' ELSE now() END,
                lease_token = NULL, lease_until = NULL, updated_at = now()
           FROM json_to_recordset(%s::json) AS live(target uuid, media_id text), scheduled_posts p
-         WHERE t.id = live.target AND p.id = t.post_id AND t.phase IN ('publish_called', 'container_ready', 'creating')
+         WHERE t.id = live.target AND p.id = t.post_id AND t.phase IS DISTINCT FROM 'confirmed'
         RETURNING t.id, t.comment_status
         """,
         (orjson.dumps([{"target": target, "media_id": media_id} for target, media_id in posts]).decode(),),
@@ -164,8 +179,7 @@ def record_published(connection: Connection, posts: Sequence[tuple[UUID, str | N
 
 def record_again(
     connection: Connection,
-    lease: UUID,
-    target: UUID,
+    target: Target,
     at: datetime,
     reason: str,
     *,
@@ -184,41 +198,47 @@ def record_again(
                container_at = CASE WHEN %(fresh)s THEN NULL ELSE container_at END
          WHERE id = %(target)s AND lease_token = %(lease)s
         """,  # noqa: S608
-        {"at": at, "reason": reason, "fresh": fresh, "counted": counted, "target": target, "lease": lease},
+        {
+            "at": at,
+            "reason": reason,
+            "fresh": fresh,
+            "counted": counted,
+            "target": target.id,
+            "lease": target.lease,
+        },
     )
 
 
-def record_failed(connection: Connection, lease: UUID, target: UUID, reason: str) -> bool:
-    return _closed(connection, lease, target, "failed", reason)
+def record_failed(connection: Connection, target: Target, reason: str) -> bool:
+    return _closed(connection, target, "failed", reason)
 
 
-def record_needs_check(connection: Connection, lease: UUID, target: UUID, reason: str) -> bool:
-    return _closed(connection, lease, target, "needs_check", reason)
+def record_needs_check(connection: Connection, target: Target, reason: str) -> bool:
+    return _closed(connection, target, "needs_check", reason)
 
 
-def _closed(connection: Connection, lease: UUID, target: UUID, status: str, reason: str) -> bool:
+def _closed(connection: Connection, target: Target, status: str, reason: str) -> bool:
     return _changed(
         connection,
         f"""
         UPDATE post_targets SET {_RELEASED}, status = %s, reason = %s, next_at = NULL
          WHERE id = %s AND lease_token = %s
         """,  # noqa: S608
-        (status, reason, target, lease),
+        (status, reason, target.id, target.lease),
     )
 
 
-def record_permalink(connection: Connection, lease: UUID, target: UUID, permalink: str) -> bool:
+def record_permalink(connection: Connection, target: Target, permalink: str) -> bool:
     return _changed(
         connection,
         "UPDATE post_targets SET permalink = %s, updated_at = now() WHERE id = %s AND lease_token = %s",
-        (permalink, target, lease),
+        (permalink, target.id, target.lease),
     )
 
 
 def record_comment(
     connection: Connection,
-    lease: UUID,
-    target: UUID,
+    target: Target,
     status: str,
     *,
     comment_id: str | None = None,
@@ -232,15 +252,25 @@ def record_comment(
                comment_attempt = comment_attempt + (%(status)s = 'sending')::int, reason = %(reason)s, updated_at = now()
          WHERE id = %(target)s AND lease_token = %(lease)s
         """,
-        {"status": status, "comment": comment_id, "reason": reason, "target": target, "lease": lease},
+        {
+            "status": status,
+            "comment": comment_id,
+            "reason": reason,
+            "target": target.id,
+            "lease": target.lease,
+        },
     )
 
 
-def finish(connection: Connection, lease: UUID, target: UUID) -> None:
-    """Nothing is left to do."""
+def finish(connection: Connection, target: Target) -> None:
+    """Nothing is left to do. Why a live post had to wait is of no interest any more; why it has no comment is."""
     connection.execute(
-        f"UPDATE post_targets SET {_RELEASED}, next_at = NULL WHERE id = %s AND lease_token = %s",  # noqa: S608
-        (target, lease),
+        f"""
+        UPDATE post_targets SET {_RELEASED}, next_at = NULL,
+               reason = CASE WHEN status <> 'published' OR comment_status IN ('failed', 'unknown') THEN reason END
+         WHERE id = %s AND lease_token = %s
+        """,  # noqa: S608
+        (target.id, target.lease),
     )
 
 
@@ -272,18 +302,26 @@ def posts_ahead(connection: Connection, account: UUID, until: datetime) -> list[
 
 def warn(connection: Connection, warnings: Sequence[tuple[UUID, str | None]]) -> None:
     """Say what may keep targets from going out; None takes back what was said."""
-    _lock(connection, [target for target, _ in warnings])
+    _lock_ids(connection, [target for target, _ in warnings])
     connection.execute(
         """
         UPDATE post_targets t SET warning = w.warning, updated_at = now()
           FROM json_to_recordset(%s::json) AS w(target uuid, warning text)
-         WHERE t.id = w.target AND t.warning IS DISTINCT FROM w.warning
+         WHERE t.id = w.target AND t.status = 'queued' AND t.warning IS DISTINCT FROM w.warning
         """,
         (orjson.dumps([{"target": target, "warning": warning} for target, warning in warnings]).decode(),),
     )
 
 
-def _lock(connection: Connection, targets: Sequence[UUID]) -> list[UUID]:
+def _claims(targets: Sequence[Target]) -> dict[str, list[UUID | None]]:
+    return {"ids": [target.id for target in targets], "leases": [target.lease for target in targets]}
+
+
+def _lock(connection: Connection, targets: Sequence[Target]) -> list[UUID]:
+    return _lock_ids(connection, [target.id for target in targets])
+
+
+def _lock_ids(connection: Connection, targets: Sequence[UUID]) -> list[UUID]:
     """Lock targets in the order of their ids, as everybody who changes several does; returns their posts."""
     rows = connection.execute(
         "SELECT post_id FROM post_targets WHERE id = ANY (%s) ORDER BY id FOR UPDATE", (list(targets),)

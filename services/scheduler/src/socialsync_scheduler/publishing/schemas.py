@@ -37,6 +37,8 @@ class Target:
     permalink: str | None
     comment_status: str | None
     comment_attempt: int
+    lease: UUID | None = None
+    """Of this claim, and of no other: what was claimed again, by this very worker too, is not changed under it."""
 
 
 @dataclass(frozen=True, slots=True)
