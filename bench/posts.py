@@ -135,7 +135,7 @@ def measure_plain(stack: Stack, options: Any) -> dict[str, Any]:
 def break_things(stack: Stack, options: Any) -> dict[str, Any]:
     """Kills, faults, a token that ends, a tenant that tries the other's posts."""
     posting = start(stack)
-    accounts = posting.accounts(5, Platform.INSTAGRAM)
+    accounts = posting.accounts(20, Platform.INSTAGRAM)  # each may publish 100 posts a day
     progress(f"{options.rounds * len(STEPS)} kills")
     with Proxy(stack.postgres.port) as proxy, kept_alive(stack, proxy):
         kills = kill_at_each_step(posting, accounts, proxy, rounds=options.rounds, posts=options.posts_a_kill)
