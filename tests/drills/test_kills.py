@@ -25,7 +25,7 @@ from support import server_folder
 
 pytestmark = [pytest.mark.drill, pytest.mark.integration, pytest.mark.timeout(1800)]
 
-ROUNDS = int(os.environ.get("DRILL_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("DRILL_ROUNDS", "1"))
 SETTLE_SECONDS = 240
 
 
