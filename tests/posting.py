@@ -79,8 +79,8 @@ class Posting:
         texts = []
         with psycopg.connect(self.stack.owner_url, row_factory=dict_row) as connection:
             posts, media, targets = [], [], []
-            for number in range(count):
-                account, post, target = accounts[number % len(accounts)], uuid4(), uuid4()
+            for _ in range(count):
+                account, post, target = accounts[len(self.texts) % len(accounts)], uuid4(), uuid4()
                 text = f"post {len(self.texts)} of {account.external_id}"
                 self.texts[text] = target
                 texts.append(text)
