@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -268,3 +269,12 @@ def publishing_world(
         worker.publishing.close()
     graph.http.close()
     database.close()
+
+
+@contextmanager
+def in_the_background(action: Any, *arguments: Any) -> Iterator[Any]:
+    """Runs beside the test, which waits for it at the end."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(action, *arguments)
+        yield future
+        future.result(30)

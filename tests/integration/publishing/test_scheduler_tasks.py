@@ -14,8 +14,7 @@ import pytest
 import redis
 from celery import Celery
 
-from publishing_world import World, pictures, publishing_world
-from sandbox_process import MetaSandbox, sandbox_process
+from publishing_world import World
 from socialsync_cli.processes import free_port
 from socialsync_common.accounts import Account
 from socialsync_common.celery_app import KEY_PREFIX, create_celery
@@ -23,31 +22,10 @@ from socialsync_common.contracts import LANE_OF_TASK, Lane, Platform, TaskName
 from socialsync_common.settings import BrokerSettings
 from socialsync_scheduler.tasks import register_tasks
 from stack import Process, until
-from support import Databases, Tenant
 
 pytestmark = pytest.mark.integration
 
 OURS = [name for name, lane in LANE_OF_TASK.items() if lane in (Lane.SCHEDULER, Lane.SCHEDULER_TICK)]
-
-
-@pytest.fixture(scope="module")
-def meta() -> Iterator[MetaSandbox]:
-    with sandbox_process() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(scope="module")
-def media_url() -> Iterator[str]:
-    with pictures() as url:
-        yield url
-
-
-@pytest.fixture
-def world(
-    tenants: tuple[Tenant, Tenant], databases: Databases, meta: MetaSandbox, media_url: str
-) -> Iterator[World]:
-    with publishing_world(tenants, databases, meta, media_url) as world:
-        yield world
 
 
 @pytest.fixture
@@ -62,11 +40,6 @@ def app(environment: dict[str, str]) -> Iterator[Celery]:
     app = create_celery("scheduler", BrokerSettings(celery_broker_url=environment["CELERY_BROKER_URL"]))
     yield app
     app.close()
-
-
-@pytest.fixture
-def page(world: World) -> Account:
-    return world.us.accounts[Platform.MESSENGER]
 
 
 @contextmanager

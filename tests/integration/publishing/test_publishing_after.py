@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,53 +10,20 @@ from uuid import uuid4
 
 import pytest
 
-from publishing_world import Worker, World, pictures, publishing_world
-from sandbox_process import MetaSandbox, sandbox_process
+from publishing_world import Worker, World
 from socialsync_common.accounts import Account
-from socialsync_common.contracts import Platform
 from socialsync_common.errors import PermanentError
 from socialsync_scheduler.publishing import decide, repository
 from socialsync_scheduler.publishing.quota import check_quota
-from support import Databases, Tenant
 
 pytestmark = pytest.mark.integration
 
 COMMENT = "which one?"
 
 
-@pytest.fixture(scope="module")
-def meta() -> Iterator[MetaSandbox]:
-    with sandbox_process() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(scope="module")
-def media_url() -> Iterator[str]:
-    with pictures() as url:
-        yield url
-
-
-@pytest.fixture
-def world(
-    tenants: tuple[Tenant, Tenant], databases: Databases, meta: MetaSandbox, media_url: str
-) -> Iterator[World]:
-    with publishing_world(tenants, databases, meta, media_url) as world:
-        yield world
-
-
 @pytest.fixture
 def worker(world: World) -> Worker:
     return world.worker()
-
-
-@pytest.fixture
-def instagram(world: World) -> Account:
-    return world.us.accounts[Platform.INSTAGRAM]
-
-
-@pytest.fixture
-def page(world: World) -> Account:
-    return world.us.accounts[Platform.MESSENGER]
 
 
 def live(world: World, worker: Worker, account: Account, comment: str | None = COMMENT) -> dict[str, Any]:

@@ -2,64 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 import pytest
 
-from publishing_world import GRACE, World, pictures, publishing_world
-from sandbox_process import MetaSandbox, sandbox_process
+from publishing_world import GRACE, World, in_the_background
 from socialsync_common.accounts import Account
 from socialsync_common.contracts import Platform
 from socialsync_gateway.problems import ProblemError
 from socialsync_scheduler.publishing import decide, repository
-from support import Databases, Tenant
 
 pytestmark = pytest.mark.integration
 
 LOCKED = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
-
-@pytest.fixture(scope="module")
-def meta() -> Iterator[MetaSandbox]:
-    with sandbox_process() as sandbox:
-        yield sandbox
-
-
-@pytest.fixture(scope="module")
-def media_url() -> Iterator[str]:
-    with pictures() as url:
-        yield url
-
-
-@pytest.fixture
-def world(
-    tenants: tuple[Tenant, Tenant], databases: Databases, meta: MetaSandbox, media_url: str
-) -> Iterator[World]:
-    with publishing_world(tenants, databases, meta, media_url) as world:
-        yield world
-
-
-@pytest.fixture
-def instagram(world: World) -> Account:
-    return world.us.accounts[Platform.INSTAGRAM]
-
-
-@pytest.fixture
-def page(world: World) -> Account:
-    return world.us.accounts[Platform.MESSENGER]
-
-
-@contextmanager
-def in_the_background(action: Any, *arguments: Any) -> Iterator[Any]:
-    """Runs beside the test, which waits for it at the end."""
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(action, *arguments)
-        yield future
-        future.result(30)
 
 
 # --- people and workers at once ---
