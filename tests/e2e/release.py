@@ -260,7 +260,7 @@ class Load:
     rate: float = 4.0
     sent: dict[str, float] = field(default_factory=dict)
     statuses: Counter[int] = field(default_factory=Counter)
-    retried: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -287,7 +287,7 @@ class Load:
         self.sent[contact] = time.monotonic()
         for delivery in self.release.say(contact, "When do you open?")["deliveries"]:
             self.statuses[delivery["status"]] += 1
-            self.retried += delivery["attempts"] - 1
+            self.refusals.update(delivery["refusals"])
 
     def outcome(self, seconds: float = 90) -> Json:
         """Waits until everybody has an answer, or a person who sees that it is unknown; then what came of it."""
@@ -300,7 +300,8 @@ class Load:
             "doubled": sum(count > 1 for count in counts),
             "to_a_person": counts.count(0),
             "lost": len(self._open()),
-            "not_200_at_once": self.retried + sum(self.statuses.values()) - self.statuses[200],
+            "not_200_at_once": self.refusals.total() + sum(self.statuses.values()) - self.statuses[200],
+            "refusals": dict(self.refusals),
             "longest_gap_s": round(self._longest_gap(), 1),
         }
 

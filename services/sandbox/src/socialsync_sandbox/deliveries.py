@@ -39,10 +39,11 @@ def backoff() -> Iterator[float]:
 
 @dataclass(slots=True, frozen=True)
 class Delivered:
-    """``status``: the last answer's, 0 where there never was one."""
+    """``status``: the last answer's, 0 where there never was one; ``refusals``: what the attempts before it got."""
 
     status: int
     attempts: int
+    refusals: tuple[str, ...] = ()
 
 
 class Deliveries:
@@ -124,13 +125,15 @@ class Deliveries:
         url = f"{self._gateway_url}/api/{platform}/webhook"
         loop = asyncio.get_running_loop()
         deadline = loop.time() + retry_seconds
+        refusals: list[str] = []
         for attempt, pause in enumerate(backoff(), start=1):
             try:
                 answer = await self._client.post(url, content=raw, headers=headers, timeout=_TIMEOUT)
-                status = answer.status_code
-            except httpx.TransportError:
-                status = 0
+                status, got = answer.status_code, f"HTTP {answer.status_code}"
+            except httpx.TransportError as error:
+                status, got = 0, type(error).__name__
             if status == httpx.codes.OK or loop.time() + pause > deadline:
-                return Delivered(status, attempt)
+                return Delivered(status, attempt, tuple(refusals))
+            refusals.append(got)
             await asyncio.sleep(pause)
         raise AssertionError("backoff never ends")

@@ -198,7 +198,12 @@ async def person_answers(request: Request) -> Response:
 
 
 def _report(outcome: Delivered, message_ids: list[str]) -> dict[str, Any]:
-    return {"status": outcome.status, "message_ids": message_ids, "attempts": outcome.attempts}
+    return {
+        "status": outcome.status,
+        "message_ids": message_ids,
+        "attempts": outcome.attempts,
+        "refusals": outcome.refusals,
+    }
 
 
 routes = [
