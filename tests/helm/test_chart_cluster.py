@@ -249,7 +249,7 @@ def running_gateway(installation: Installation, folder: Path) -> Iterator[str]:
     """As its Deployment says, but for the port."""
     container = installation.deployment("socialsync-gateway")["spec"]["template"]["spec"]["containers"][0]
     port = free_port()
-    argv = [sys.executable, *container["command"][1:-1], str(port)]
+    argv = [sys.executable, *(str(port) if each == "8000" else each for each in container["command"][1:])]
     with (folder / "gateway.log").open("wb") as output:
         own = environment(installation.plane, installation.namespace, container)
         process = spawn(argv, output=output, env=own)
