@@ -15,11 +15,11 @@ from publishing_world import World, in_the_background
 from socialsync_common.accounts import Account
 from socialsync_common.contracts import Platform, PostKind
 from socialsync_common.db import Database
+from socialsync_common.leases import Leases
 from socialsync_common.platforms.publishing import Draft
 from socialsync_common.settings import DatabaseSettings
 from socialsync_scheduler.publishing import decide, repository
 from socialsync_scheduler.publishing.launches import Launches, Ready
-from socialsync_scheduler.publishing.leases import Leases
 from socialsync_scheduler.publishing.schemas import LEASE_SECONDS
 from stack import until
 from support import Databases
@@ -172,7 +172,7 @@ def test_a_late_answer_keeps_a_post_from_going_out_again(world: World, page: Acc
 
 def test_a_lease_is_not_trusted_after_a_stop(world: World, page: Account) -> None:
     time = [100.0]
-    leases = Leases(world.database, lambda: time[0])
+    leases = Leases(world.database, repository.renew, LEASE_SECONDS, "leases", lambda: time[0])
     (row,) = world.schedule(page, kind="text")
     other, mine = (_take(world, row) for _ in range(2))
     assert other
@@ -209,7 +209,9 @@ class Calls:
     faults: list[Exception] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.leases = Leases(self.world.database, lambda: self.clock[0])
+        self.leases = Leases(
+            self.world.database, repository.renew, LEASE_SECONDS, "leases", lambda: self.clock[0]
+        )
         self.launches = Launches(
             self.world.database,
             self.leases,

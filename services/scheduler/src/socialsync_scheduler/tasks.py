@@ -7,8 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import redis
-import structlog
 from celery import Celery
 from celery.signals import (
     worker_init,
@@ -17,15 +15,13 @@ from celery.signals import (
     worker_shutdown,
     worker_shutting_down,
 )
-from kombu.exceptions import OperationalError
 
-from socialsync_common.contracts import LANE_OF_TASK, TaskName
+from socialsync_common.contracts import TaskName
+from socialsync_common.dispatch import Dispatch
 from socialsync_scheduler.accounts.care import care_for_account, refresh_tokens
 from socialsync_scheduler.publishing import repository
 from socialsync_scheduler.publishing.quota import check_quota
 from socialsync_scheduler.runtime import Runtimes
-
-log = structlog.get_logger()
 
 Send = Callable[[TaskName, list[dict[str, str]]], None]
 
@@ -38,7 +34,7 @@ CHECKS = ((1, timedelta(hours=24)), (2, timedelta(minutes=6)))
 
 def register_tasks(app: Celery) -> None:
     """Ticks acknowledge early, so that they never count as work in flight; work acknowledges late."""
-    send = _sender(app)
+    send = Dispatch(app).send
 
     def announce(targets: list[tuple[UUID, UUID]]) -> None:
         send(
@@ -50,22 +46,6 @@ def register_tasks(app: Celery) -> None:
     _register_ticks(app, runtime, send)
     _register_work(app, runtime)
     _follow_worker(runtime)
-
-
-def _sender(app: Celery) -> Send:
-    def send(name: TaskName, arguments: list[dict[str, str]]) -> None:
-        """Postgres holds what is to be done, so that a lost task only delays it: the sweep finds it."""
-        if not arguments:
-            return
-        try:
-            with app.producer_pool.acquire(block=True) as producer:
-                for each in arguments:
-                    app.send_task(name, kwargs=each, queue=LANE_OF_TASK[name], producer=producer)
-        # RuntimeError: the worker is on its way out and has closed its connections
-        except (OperationalError, redis.RedisError, OSError, RuntimeError) as error:
-            log.warning("tasks not sent", task=name, count=len(arguments), error=type(error).__name__)
-
-    return send
 
 
 def _register_ticks(app: Celery, runtime: Runtimes, send: Send) -> None:

@@ -24,9 +24,9 @@ import structlog
 from socialsync_common.accounts import Account
 from socialsync_common.db import Database
 from socialsync_common.errors import SocialSyncError
+from socialsync_common.leases import Leases
 from socialsync_common.platforms.publishing import Draft
 from socialsync_scheduler.publishing import repository
-from socialsync_scheduler.publishing.leases import Leases
 from socialsync_scheduler.publishing.schemas import Target
 
 log = structlog.get_logger()
@@ -57,7 +57,7 @@ class Launches:
     def __init__(
         self,
         database: Database,
-        leases: Leases,
+        leases: Leases[Target],
         *,
         call: Callable[[Ready], str],
         failed: Callable[[Ready, SocialSyncError], None],

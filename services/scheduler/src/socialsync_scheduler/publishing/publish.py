@@ -15,13 +15,14 @@ from socialsync_common.contracts import NoticeKind, Platform
 from socialsync_common.crypto import TokenCipher
 from socialsync_common.db import Connection, Database
 from socialsync_common.errors import AuthenticationExpired, PermanentError, SocialSyncError
+from socialsync_common.leases import Leases
 from socialsync_common.media_urls import MediaUrls
 from socialsync_common.platforms.publishing import Channel, Draft, DraftMedia, NotReady, Publisher
 from socialsync_scheduler.publishing import decide, repository
 from socialsync_scheduler.publishing.finish import finish
 from socialsync_scheduler.publishing.launches import Launches, Ready
-from socialsync_scheduler.publishing.leases import Leases
 from socialsync_scheduler.publishing.schemas import (
+    LEASE_SECONDS,
     Again,
     Ask,
     Closed,
@@ -77,7 +78,7 @@ class Publishing:
         self._grace = grace
         self._announce = announce
         self._clock = clock
-        self.leases = Leases(database)
+        self.leases = Leases(database, repository.renew, LEASE_SECONDS, "post-leases")
         self._launches = Launches(
             database,
             self.leases,
