@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 
 from socialsync_sandbox import control, graph, model, oauth, page, storage, subscriptions, users
+from socialsync_sandbox.comments import routes as comments
 from socialsync_sandbox.deliveries import Deliveries
 from socialsync_sandbox.graph_errors import GraphError
 from socialsync_sandbox.publishing.routes import routes as publishing_routes
@@ -40,9 +41,10 @@ def create_app(settings: SandboxSettings, client: httpx.AsyncClient | None = Non
 
     app = Starlette(
         routes=[
-            *graph.sends,
+            *comments.sends,
             *oauth.routes,
             *subscriptions.routes,
+            *comments.routes,
             *publishing_routes,
             *graph.routes,
             *model.routes,

@@ -8,7 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Behaviour(BaseModel):
-    """``text`` replaces the usual answer; ``hold`` waits for a release; errors come after the delay."""
+    """``text`` replaces the usual answer; ``hold`` waits for a release; errors come after the delay.
+
+    ``obedience``: the model does what it reads, whoever wrote it. It cannot read pixels: ``picture_text`` is what it
+    then reads in a picture.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -16,6 +20,8 @@ class Behaviour(BaseModel):
     status: int = Field(default=200, ge=200, le=599)
     hold: bool = False
     text: str | None = None
+    obedience: bool = False
+    picture_text: str | None = None
 
 
 class Model:

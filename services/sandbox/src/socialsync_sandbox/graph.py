@@ -28,7 +28,7 @@ Answer = dict[str, Any]
 
 
 async def send(request: Request) -> Response:
-    """``POST /{version}/{account}/messages``, for all three platforms."""
+    """``POST /{version}/{account}/messages`` to a contact, for all three platforms."""
     token = bearer_of(request)
     sandbox = sandbox_of(request)
     await sandbox.posts.lag()
@@ -250,7 +250,6 @@ class _VideoEdge(Convertor[str]):
 register_url_convertor("graph", _GraphVersion())
 register_url_convertor("video_edge", _VideoEdge())
 
-sends = [Route("/{version:graph}/{node}/messages", send, methods=["POST"])]
 routes = [
     Route("/{version:graph}/{node}", node, methods=["GET"]),
     Route("/{version:graph}/{rest:path}", unknown, methods=["GET", "POST", "DELETE"]),

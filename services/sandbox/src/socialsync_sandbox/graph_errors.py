@@ -88,6 +88,20 @@ def throttled() -> GraphError:
     return GraphError(400, 4, "(#4) Application request limit reached")
 
 
+def used_up(*, instagram: bool) -> GraphError:
+    """Of the calls that an account's posts and comments are allowed."""
+    code, kind = (80002, "Instagram") if instagram else (80001, "Page")
+    return GraphError(
+        400,
+        code,
+        f"(#{code}) There have been too many calls to this {kind} account. Wait a bit and try again.",
+    )
+
+
+def already_replied() -> GraphError:
+    return GraphError(400, 10900, "(#10900) Activity already replied to")
+
+
 def pair_rate() -> GraphError:
     return GraphError(
         400,
@@ -109,6 +123,10 @@ def window(*, whatsapp: bool) -> GraphError:
         details="Message failed to send because more than 24 hours have passed since the customer last "
         "replied to this number.",
     )
+
+
+def unknown_error() -> GraphError:
+    return GraphError(500, 1, "An unknown error occurred")
 
 
 def server_error() -> GraphError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from typing import Any
@@ -13,11 +14,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from socialsync_sandbox.behaviour import Behaviour
+from socialsync_sandbox.obedience import obey
 from socialsync_sandbox.responses import Json, read, unless_client_leaves
 from socialsync_sandbox.sandbox import sandbox_of
 
 MODEL_NAME = "sandbox"
 TRANSCRIPT = "This is a voice message."
+# how SocialSync sets the comment apart from its post and thread
+_COMMENT = re.compile(r"<<comment (?P<code>\w+)>>\n(?P<text>.*)\n<<end of comment (?P=code)>>", re.DOTALL)
+_COMMENT_WORDS = 6
 
 _ERRORS = {
     401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),
@@ -36,7 +41,7 @@ async def chat_completions(request: Request) -> Response:
     if body.get("stream"):
         return _error(400, "The sandbox does not stream.")
     behaviour, failure = await _behave(request)
-    return failure or Json(_completion(body, behaviour.text))
+    return failure or Json(_completion(body, behaviour))
 
 
 async def transcriptions(request: Request) -> Response:
@@ -77,8 +82,8 @@ async def _behave(request: Request) -> tuple[Behaviour, Response | None]:
     return behaviour, None if behaviour.status == 200 else _error(behaviour.status)
 
 
-def _completion(body: dict[str, Any], fixed_text: str | None) -> dict[str, Any]:
-    text = answer(body["messages"]) if fixed_text is None else fixed_text
+def _completion(body: dict[str, Any], behaviour: Behaviour) -> dict[str, Any]:
+    text = _said(body["messages"], behaviour)
     prompt_tokens = sum(_tokens(_text_of(message)) for message in body["messages"])
     completion_tokens = _tokens(text)
     return {
@@ -102,16 +107,44 @@ def _completion(body: dict[str, Any], fixed_text: str | None) -> dict[str, Any]:
     }
 
 
+def _said(messages: list[Any], behaviour: Behaviour) -> str:
+    if behaviour.text is not None:
+        return behaviour.text
+    if not behaviour.obedience:
+        return answer(messages)
+    system = "\n".join(
+        _text_of(one) for one in messages if isinstance(one, dict) and one.get("role") == "system"
+    )
+    last = _last_of_user(messages)
+    seen = behaviour.picture_text or "" if _pictures(last) else ""
+    return obey(system, _text_of(last), seen)
+
+
 def answer(messages: list[Any]) -> str:
-    """Says back, on one line, what the last user message holds."""
-    last = next((m for m in reversed(messages) if isinstance(m, dict) and m.get("role") == "user"), {})
-    said = " ".join(_text_of(last).split())
+    """Says back, on one line, what the last user message holds; of a comment with its post, only its first words."""
+    last = _last_of_user(messages)
+    text = _text_of(last)
+    comment = _COMMENT.search(text)
+    said = " ".join(text.split()) if comment is None else _first_words(comment["text"])
     parts = [f"You wrote: {said}"] if said else []
-    content = last.get("content")
-    pictures = sum(_part_type(part) == "image_url" for part in content) if isinstance(content, list) else 0
+    pictures = _pictures(last)
     if pictures:
         parts.append("I saw a picture." if pictures == 1 else f"I saw {pictures} pictures.")
     return " ".join(parts) or "You wrote nothing."
+
+
+def _first_words(text: str) -> str:
+    words = text.split()
+    return " ".join(words[:_COMMENT_WORDS]) + (" …" if len(words) > _COMMENT_WORDS else "")
+
+
+def _last_of_user(messages: list[Any]) -> Any:
+    return next((m for m in reversed(messages) if isinstance(m, dict) and m.get("role") == "user"), {})
+
+
+def _pictures(message: Any) -> int:
+    content = message.get("content")
+    return sum(_part_type(part) == "image_url" for part in content) if isinstance(content, list) else 0
 
 
 def _text_of(message: Any) -> str:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import html
 import time
+from itertools import islice
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from socialsync_sandbox.comments.state import By, Comment, Thread
 from socialsync_sandbox.publishing.state import Post
 from socialsync_sandbox.sandbox import sandbox_of
 from socialsync_sandbox.state import Line
 
+Shown = tuple[Post, Thread | None]
+
 _POSTS_SHOWN = 30
+_THREADS_SHOWN = 5
+_REPLIES_SHOWN = 10
 _EMPTY = "<p>Nobody has written yet. <code>POST /sandbox/users/say</code> makes a contact write.</p>"
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem }
@@ -25,6 +31,8 @@ td:last-child, .text { white-space: pre-wrap; overflow-wrap: anywhere }
 article { display: grid; grid-template-columns: 7rem 1fr; gap: 1rem; padding: .8rem 0; border-bottom: 1px solid #8884 }
 article img { width: 100% }
 article p, h2 { margin: 0 }
+article blockquote { margin: 0 0 0 1rem }
+article .app { font-weight: 600 }
 .comment, .kind { opacity: .75 }
 button { font: inherit; padding: .4rem 1.2rem; margin: 1rem .6rem 0 0 }
 :root { color-scheme: light dark }
@@ -42,10 +50,11 @@ def document(title: str, body: str, *, renews: bool = False) -> str:
     )
 
 
-def render(lines: list[Line], posts: list[Post]) -> str:
+def render(lines: list[Line], posts: list[Shown]) -> str:
     """Newest first; times are the machine's own."""
     said = f"<section><h2>Conversations</h2>{_conversations(lines)}</section>"
-    live = f"<section><h2>Posts</h2>{''.join(map(_post, posts))}</section>" if posts else ""
+    articles = "".join(_post(post, thread) for post, thread in posts)
+    live = f"<section><h2>Posts</h2>{articles}</section>" if posts else ""
     return document("SocialSync sandbox", f"<main>{said}{live}</main>", renews=True)
 
 
@@ -62,18 +71,37 @@ def _row(line: Line) -> str:
     return f'<tr class="{line.who}">' + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
-def _post(post: Post) -> str:
+def _post(post: Post, thread: Thread | None) -> str:
     has_preview = any(file.preview for file in post.files)
     source = html.escape(f"/sandbox/posts/{post.media_id}/preview")
     picture = f'<img src="{source}" alt="" loading="lazy">' if has_preview else ""
     about = html.escape(f"{_clock(post.at)} {post.platform} {post.account}, {post.kind}")
     link = html.escape(post.permalink)
-    comment = post.comments[0].text if post.comments else None
-    said = "" if comment is None else f'<p class="text comment">{html.escape(comment)}</p>'
+    said = _comments(thread) if thread else ""
     return (
         f'<article><div>{picture}</div><div><p class="kind">{about}</p>'
         f'<p class="text">{html.escape(post.text)}</p><p><a href="{link}">{link}</a></p>{said}</div></article>'
     )
+
+
+def _comments(thread: Thread) -> str:
+    """The app's first comment, then the newest threads that others began."""
+    first = "".join(_comment(comment) for comment in thread.own.oldest(1)[0])
+    newest, goes_on = thread.top.newest(_THREADS_SHOWN)
+    threads = "".join(map(_thread, (comment for comment in newest if comment.by is not By.APP)))
+    more = f'<p class="kind">{len(thread.all)} comments in all</p>' if goes_on else ""
+    return first + threads + more
+
+
+def _thread(top: Comment) -> str:
+    replies = "".join(map(_comment, top.replies.newest(_REPLIES_SHOWN)[0][::-1]))
+    return _comment(top) + (f"<blockquote>{replies}</blockquote>" if replies else "")
+
+
+def _comment(comment: Comment) -> str:
+    mark = " [hidden]" if comment.is_hidden else ""
+    said = html.escape(f"{comment.author.name}: {comment.text}{mark}")
+    return f'<p class="text comment {comment.by}">{said}</p>'
 
 
 def _clock(at: float) -> str:
@@ -82,8 +110,12 @@ def _clock(at: float) -> str:
 
 async def page(request: Request) -> Response:
     sandbox = sandbox_of(request)
-    newest = sandbox.posts.posts[: -_POSTS_SHOWN - 1 : -1]
-    return HTMLResponse(render(list(sandbox.state.lines), newest))
+    published = sandbox.posts.posts[-_POSTS_SHOWN:]
+    organic = islice(reversed(sandbox.comments.organic.values()), _POSTS_SHOWN)
+    newest = sorted((*published, *organic), key=lambda post: post.at, reverse=True)[:_POSTS_SHOWN]
+    threads = sandbox.comments.threads
+    shown = [(post, threads.get(post.media_id)) for post in newest]
+    return HTMLResponse(render(list(sandbox.state.lines), shown))
 
 
 routes = [Route("/", page)]

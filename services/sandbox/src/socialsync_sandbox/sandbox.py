@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from socialsync_sandbox.accounts import Accounts, Subscriptions
 from socialsync_sandbox.behaviour import Model
+from socialsync_sandbox.comments.state import Comments
 from socialsync_sandbox.deliveries import Deliveries
 from socialsync_sandbox.logins import Logins
 from socialsync_sandbox.objects import Objects
@@ -29,11 +30,16 @@ class Sandbox:
     logins: Logins = field(default_factory=Logins)
     subscriptions: Subscriptions = field(default_factory=Subscriptions)
     objects: Objects = field(default_factory=Objects)
+    comments: Comments = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.comments = Comments(self.posts)
 
     async def clear(self) -> None:
         self.state.clear()
         self.model.reset()
         self.posts.clear()
+        self.comments.clear()
         self.tokens.clear()
         self.accounts.clear()
         self.logins.clear()

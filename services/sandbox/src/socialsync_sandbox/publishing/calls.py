@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from socialsync_common.contracts import Platform
+from socialsync_sandbox import fields as asked
 from socialsync_sandbox import graph_errors
 from socialsync_sandbox.graph import bearer_of, note_proof
 from socialsync_sandbox.publishing.faults import PostingFault, PostingFaultKind, Step, live_but_error
@@ -59,7 +59,7 @@ def _asked_for(request: Request, answer: Answer) -> Answer:
     fields = request.query_params.get("fields")
     if not fields or request.method != "GET":
         return answer
-    names = _names(fields)
+    names = asked.names(asked.parse(fields)) | {"id"}
     if isinstance(rows := answer.get("data"), list):
         return {**answer, "data": [_pick(row, names) for row in rows]}
     return _pick(answer, names)
@@ -67,20 +67,6 @@ def _asked_for(request: Request, answer: Answer) -> Answer:
 
 def _pick(row: Answer, names: frozenset[str]) -> Answer:
     return {name: value for name, value in row.items() if name in names}
-
-
-@lru_cache(maxsize=256)
-def _names(fields: str) -> frozenset[str]:
-    """``id,attachments{target{id}}``: id and attachments."""
-    depth, plain = 0, []
-    for character in fields:
-        if character == "{":
-            depth += 1
-        elif character == "}":
-            depth -= 1
-        elif depth == 0:
-            plain.append(character)
-    return frozenset({"id", *(name.strip() for name in "".join(plain).split(","))})
 
 
 async def _faultily(request: Request, sandbox: Sandbox, fault: PostingFault, effect: Effect) -> Response:

@@ -45,10 +45,11 @@ class AccountOnly(_Body):
 
 
 async def list_posts(request: Request) -> Response:
-    """In order of publication; long-polls for ``wait`` seconds when nothing is newer than ``after``."""
+    """In order of publication, with what the app commented; waits for a post newer than ``after`` for ``wait`` seconds."""
     query = PostsQuery.model_validate(dict(request.query_params))
-    posts = await sandbox_of(request).posts.read(query.after, query.account, query.wait)
-    return Json([post.shown() for post in posts])
+    sandbox = sandbox_of(request)
+    posts = await sandbox.posts.read(query.after, query.account, query.wait)
+    return Json([{**post.shown(), "comments": sandbox.comments.own(post.media_id)} for post in posts])
 
 
 async def counts(request: Request) -> Response:

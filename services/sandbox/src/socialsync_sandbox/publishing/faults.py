@@ -27,6 +27,13 @@ class Step(StrEnum):
     PAGES = "pages"
     ME = "me"
     NUMBER = "number"
+    DETAILS = "details"
+    COMMENTS = "comments"
+    COMMENT_STATE = "comment_state"
+    REPLY = "reply"
+    PRIVATE_REPLY = "private_reply"
+    HIDE = "hide"
+    LIKE = "like"
 
 
 class PostingFaultKind(StrEnum):
@@ -66,7 +73,7 @@ _REFUSALS: dict[PostingFaultKind, Callable[[], GraphError]] = {
     PostingFaultKind.PERMISSION: lambda: GraphError(
         403, 10, "(#10) Application does not have permission for this action"
     ),
-    PostingFaultKind.SERVER_ERROR: lambda: GraphError(500, 1, "An unknown error occurred"),
+    PostingFaultKind.SERVER_ERROR: graph_errors.unknown_error,
     PostingFaultKind.UNREADABLE: lambda: graph_errors.unknown_object("0"),
 }
 

@@ -1,4 +1,4 @@
-"""What is asked about containers, videos, posts and their comments, on either platform."""
+"""What is asked about containers, videos and posts, on either platform."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from socialsync_common.contracts import Platform
-from socialsync_sandbox import graph, graph_errors, ids
-from socialsync_sandbox.graph import bearer_of, json_object
+from socialsync_sandbox import graph
 from socialsync_sandbox.publishing.calls import Answer, number, perform
 from socialsync_sandbox.publishing.faults import Step
 from socialsync_sandbox.publishing.page import video_status
-from socialsync_sandbox.publishing.state import Comment, Post, meta_time
+from socialsync_sandbox.publishing.state import Post, meta_time
 from socialsync_sandbox.sandbox import sandbox_of
 
 _WORDS = {
@@ -21,7 +20,6 @@ _WORDS = {
     "PUBLISHED": "Published: Media has been successfully published.",
     "EXPIRED": "Expired: The container was not published within 24 hours.",
 }
-_COMMENTS_OF_A_PAGE = 50
 
 
 async def media(request: Request) -> Response:
@@ -107,54 +105,7 @@ async def _phone_number(request: Request, number_id: str) -> Response:
     return await perform(request, Step.NUMBER, number_id, effect)
 
 
-async def comment(request: Request) -> Response:
-    """``POST /{version}/{post}/comments``."""
-    post = _post(request)
-    body = await json_object(request)
-
-    async def effect() -> Answer:
-        text = body.get("message")
-        if not isinstance(text, str) or not text:
-            raise graph_errors.bad_parameter("The parameter message is required")
-        comment = Comment(ids.numeric_id(), text, sandbox_of(request).posts.clock())
-        post.comments.append(comment)
-        return {"id": comment.id}
-
-    return await perform(request, Step.COMMENT, post.account, effect)
-
-
-async def comments(request: Request) -> Response:
-    post = _post(request)
-
-    async def effect() -> Answer:
-        newest = post.comments[::-1][:_COMMENTS_OF_A_PAGE]
-        name = sandbox_of(request).accounts.name_of(post.platform, post.account)
-        is_page = post.platform is Platform.MESSENGER
-        text, at, named = (
-            ("message", "created_time", "name") if is_page else ("text", "timestamp", "username")
-        )
-        author = {"id": post.account, named: name}
-        return {
-            "data": [
-                {"id": each.id, text: each.text, at: meta_time(each.at), "from": author} for each in newest
-            ]
-        }
-
-    return await perform(request, Step.FIND, post.account, effect)
-
-
-def _post(request: Request) -> Post:
-    post = sandbox_of(request).posts.by_id.get(request.path_params["node"])
-    if post is None:
-        bearer_of(request)
-        raise graph_errors.unknown_object(request.path_params["node"])
-    return post
-
-
 routes = [
     Route("/{version:graph}/{node}/media", media, methods=["GET"]),
     Route("/{version:graph}/{node}/stories", stories, methods=["GET"]),
-    Route("/{version:graph}/{node}/comments", comment, methods=["POST"]),
-    Route("/{version:graph}/{node}/comments", comments, methods=["GET"]),
-    Route("/{version:graph}/{node}", node, methods=["GET"]),
 ]

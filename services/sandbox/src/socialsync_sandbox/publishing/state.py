@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,16 +73,6 @@ class Container:
         return self.outcome
 
 
-@dataclass(slots=True, frozen=True)
-class Comment:
-    id: str
-    text: str
-    at: float
-
-    def shown(self) -> dict[str, Any]:
-        return {"id": self.id, "text": self.text}
-
-
 @dataclass(slots=True)
 class Post:
     """One live post. ``at``: Unix seconds when it went live."""
@@ -99,7 +89,6 @@ class Post:
     files: list[File]
     container_ids: list[str]
     link: str = ""
-    comments: list[Comment] = field(default_factory=list)
 
     def shown(self) -> dict[str, Any]:
         return {
@@ -113,7 +102,6 @@ class Post:
             "permalink": self.permalink,
             "text": self.text,
             "media": [file.shown() for file in self.files],
-            "comments": [comment.shown() for comment in self.comments],
         }
 
 
