@@ -333,7 +333,7 @@ def test_a_first_comment() -> None:
 def test_an_own_comment_is_found(rows: list[Any], found: str | None) -> None:
     wire = Wire({"data": rows})
     assert publisher(wire).find_comment(CHANNEL, "17900", "which one?") == found
-    assert dict(wire.requests[0].url.params) == {"fields": "id,text,from"}
+    assert dict(wire.requests[0].url.params) == {"fields": "id,text,timestamp,from"}
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,56 @@ class NoticeKind(StrEnum):
     POST_MISSED = "post_missed"
 
 
+class CommentStatus(StrEnum):
+    NEW = "new"
+    LEFT = "left"  # alone
+    REVIEW = "review"  # an answer is written, and a person has to approve it
+    ANSWERING = "answering"
+    ANSWERED = "answered"
+    PERSON = "person"  # a person has to see to it
+    FAILED = "failed"
+
+
+class CommentReason(StrEnum):
+    """Why a comment is where it is."""
+
+    # left alone
+    OWN = "own"
+    CONNECTED_ACCOUNT = "connected_account"
+    MENTIONS_OTHER = "mentions_other"
+    BETWEEN_USERS = "between_users"
+    EMOJI_ONLY = "emoji_only"
+    TAGS_ONLY = "tags_only"
+    NO_TEXT = "no_text"
+    CHATTER = "chatter"
+    SPAM = "spam"
+    NOT_MONITORED = "not_monitored"
+    OFF = "off"
+    TOO_OLD = "too_old"
+    DELETED = "deleted"
+    HIDDEN = "hidden"
+    PERSON_ANSWERED = "person_answered"
+    NOTHING_TO_SAY = "nothing_to_say"
+    AUTHOR_LIMIT = "author_limit"
+    MENTION = "mention"
+    DISMISSED = "dismissed"
+    UNWANTED = "unwanted"  # by a word that the business has set
+    # for a person
+    COMPLAINT = "complaint"
+    SENSITIVE = "sensitive"
+    ASKS_PERSON = "asks_person"
+    COMMANDS = "commands"  # it tries to command the model
+    ASSISTANT = "assistant"  # the model asks for a person
+    UNFIT = "unfit"  # what the model wrote must not leave
+    UNKNOWN = "unknown"  # nobody knows whether the answer arrived
+    REFUSED = "refused"  # by the platform
+    FAULT = "fault"  # of ours
+    # answered
+    QUESTION = "question"
+    PRAISE = "praise"
+    REMARK = "remark"
+
+
 class TaskName(StrEnum):
     SCAN_REDIS_BATCHES = "socialsync.ingest.scan_redis_batches"
     PROCESS_BATCH = "socialsync.ingest.process_batch"
@@ -66,6 +116,10 @@ class TaskName(StrEnum):
     CHECK_QUOTA = "socialsync.scheduler.check_quota"
     REFRESH_TOKENS = "socialsync.scheduler.refresh_tokens"
     CARE_FOR_ACCOUNT = "socialsync.scheduler.care_for_account"
+    POLL_POST_COMMENTS = "socialsync.comments.poll_post_comments"
+    SWEEP_COMMENTS = "socialsync.comments.sweep_comments"
+    FETCH_NEW_COMMENTS = "socialsync.comments.fetch_new_comments"
+    PROCESS_COMMENT = "socialsync.comments.process_comment"
 
 
 LANE_OF_TASK: dict[TaskName, Lane] = {
@@ -79,6 +133,10 @@ LANE_OF_TASK: dict[TaskName, Lane] = {
     TaskName.CHECK_QUOTA: Lane.SCHEDULER,
     TaskName.REFRESH_TOKENS: Lane.SCHEDULER,
     TaskName.CARE_FOR_ACCOUNT: Lane.SCHEDULER,
+    TaskName.POLL_POST_COMMENTS: Lane.COMMENTS_TICK,
+    TaskName.SWEEP_COMMENTS: Lane.COMMENTS_TICK,
+    TaskName.FETCH_NEW_COMMENTS: Lane.COMMENTS,
+    TaskName.PROCESS_COMMENT: Lane.COMMENTS,
 }
 
 
@@ -124,7 +182,8 @@ class WebhookItem:
     ``kind`` is the platform's own word for it (``text``, ``reaction``, ``status``, ``account_update`` …);
     ``receiving_id`` is the account it is addressed to (phone number id, Instagram account id, Page id);
     ``sent_at`` is in Unix seconds; ``target_id`` is the platform id of the message that an edit, revoke,
-    reaction or status is about; ``identities`` name the contact, best one first.
+    reaction or status is about; ``identities`` name the contact, best one first. A comment's ``post_id`` is the media
+    or post that it is on, and its ``target_id`` the comment that it answers, else that post.
     """
 
     platform: Platform
@@ -139,6 +198,7 @@ class WebhookItem:
     text: str | None = None
     attachments: list[dict[str, Any]] = field(default_factory=list)
     target_id: str | None = None
+    post_id: str | None = None
     status: str | None = None
     callback_data: str | None = None
     error: dict[str, Any] | None = None

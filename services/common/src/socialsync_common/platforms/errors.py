@@ -16,8 +16,8 @@ from socialsync_common.errors import (
 MAX_RETRY_SECONDS = 3600.0
 BLOCKED_SECONDS = 1800.0
 
-# application, account, number and pair limits
-_THROTTLED = frozenset({4, 17, 32, 341, 613, 80002, 80006, 80007, 130429, 131056})
+# application, account, Page, number and pair limits
+_THROTTLED = frozenset({4, 17, 32, 341, 613, 80001, 80002, 80006, 80007, 130429, 131056})
 # 368: sent too fast or too much alike; 131048: too many contacts reported the number as spam
 _BLOCKED = frozenset({368, 131048})
 # faults on Meta's side that say nothing about the message
@@ -31,6 +31,7 @@ _ADVICE = {
     131008: "a parameter is missing: check META_GRAPH_VERSION",
     131009: "a parameter was refused: check META_GRAPH_VERSION",
     551: "this contact cannot be reached at the moment",
+    10903: "this contact cannot be answered privately",
     131021: "an account cannot write to itself",
     131026: "this contact cannot receive it: not on WhatsApp, or with an old version of it",
     131030: "a test number writes to listed numbers only: add the contact's number to its list",
@@ -72,9 +73,14 @@ def classify(status: int, body: Any, attempt: int = 1) -> SocialSyncError:
         )
     if code in _BLOCKED:
         return TransientError(f"{shown}: blocked for a while for its sends", retry_after=BLOCKED_SECONDS)
-    if code in _THROTTLED or status == 429:
+    if is_rate_limit(status, code):
         return TransientError(f"{shown}: rate limit", retry_after=backoff(attempt))
     return PermanentError(f"{shown}: {_advice(code)}", code=code)
+
+
+def is_rate_limit(status: int, code: int | None) -> bool:
+    """Whether a refusal like this says that too much was asked for, and nothing about what was asked."""
+    return code in _THROTTLED or status == 429
 
 
 def codes(body: Any) -> tuple[int | None, int | None]:

@@ -116,7 +116,12 @@ class InstagramPublisher:
 
     def find_comment(self, channel: Channel, media_id: str, text: str) -> str | None:
         answer = ask(
-            self._graph, channel, "GET", f"{_node(media_id)}/comments", params={"fields": "id,text,from"}
+            self._graph,
+            channel,
+            "GET",
+            f"{_node(media_id)}/comments",
+            # without the time it may answer 500
+            params={"fields": "id,text,timestamp,from"},
         )
         return own_comment(answer, channel, "text", text)
 
