@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from socialsync_common.ai.builtin import BuiltinResponder
-from socialsync_common.ai.port import Attachment, Reply, ReplyRequest, Responder, Turn
+from socialsync_common.ai.port import (
+    Attachment,
+    CommentRequest,
+    Reply,
+    ReplyRequest,
+    Responder,
+    ThreadTurn,
+    Turn,
+)
 from socialsync_common.settings import AISettings
 
-__all__ = ["Attachment", "Reply", "ReplyRequest", "Responder", "Turn", "create_responder"]
+__all__ = [
+    "Attachment",
+    "CommentRequest",
+    "Reply",
+    "ReplyRequest",
+    "Responder",
+    "ThreadTurn",
+    "Turn",
+    "create_responder",
+]
 
 
 def create_responder(settings: AISettings) -> Responder:

@@ -5,41 +5,39 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from socialsync_common.ai.instructions import is_order, read, sentences
 from socialsync_common.ai.intent import detect_language, fold, words
-from socialsync_common.ai.port import Reply, ReplyRequest
+from socialsync_common.ai.port import CommentRequest, Reply, ReplyRequest
 from socialsync_common.ai.texts import fixed_text
+from socialsync_common.ai.wording import STOP, stem
 from socialsync_common.errors import PermanentError
 
 _LINES_AT_MOST = 3
-_LINE_CHARACTERS = 500
-_STOP = words(
-    """
-    the a an and or of to in on at is are do does did you your yours we our ours us i me my it its be can could would
-    will what when where who how which that this there have has had for with from by as if so not no yes please thank
-    thanks hello hi hey am was get s t m d re ve ll any some about want need like know tell sell
-    le la les un une des du de l et ou au aux en dans sur est sont ce cet cette ces je tu il elle nous vous ils elles
-    mon ma mes votre vos notre nos que qui quoi quand comment quel quelle quels quelles avec pour par pas ne n c j y se
-    si oui non merci bonjour bonsoir salut svp plait avez etes etre avoir peut pouvez puis ai as suis qu moi veux
-    voudrais faire faites fait avons
-    """
-)
+_PUBLIC_CHARACTERS = 300
 _GREETINGS = words(
     "hello hi hey good morning afternoon evening day there all bonjour bonsoir salut coucou bonne journee soiree a tous"
 )
 _THANKS = words(
     "thanks thank you thx very much so a lot ok great perfect super merci beaucoup bien d accord parfait"
 )
-# said to an assistant about its manners, not to a customer
-_FOR_ASSISTANTS = re.compile(
-    r"(?:you are an? |you re an? |act as |be (?:polite|kind|friendly|brief|short|nice|helpful)\b|answer |reply "
-    r"|(?:always|never|do not|don t) (?:be|answer|say|tell|reply|offer|promise|mention|discuss|reveal|share|give|use|ask)\b"
-    r"|tu es |vous etes un|sois |soyez |reponds |repondez |ne (?:dis|dites|parle|parlez|donne|donnez|promets|promettez)\b"
-    r"|toujours (?:repondre|etre)\b)"
+_FRENCH_PRAISE = words(
+    """
+    bravo magnifique magnifiques delicieux delicieuse excellente superbe superbes genial geniale parfait parfaite adore
+    sublime felicitations meilleur meilleure meilleurs meilleures splendide incroyable beau belle regal
+    """
 )
-# a full stop inside "9 a.m. to" or "Mr. Smith" ends no sentence
-_SENTENCE_END = re.compile(
-    r"(?<=[.!?])(?<!\bMr\.)(?<!\bMrs\.)(?<!\bDr\.)(?<!\bSt\.)\s+(?=[A-ZÀ-ÖØ-Þ0-9«\"(])"
+_PRAISE = _FRENCH_PRAISE | words(
+    """
+    love loved lovely great amazing awesome beautiful gorgeous delicious best wonderful fantastic excellent yummy stunning
+    brilliant superb incredible congratulations congrats adorable top
+    """
 )
+# praise with a "but", or a question without its mark
+_QUALIFIED = words(
+    "but not no never too however don didn isn wasn mais pas jamais sauf when where how much price combien quand ou prix can could pouvez"
+)
+_WISH = re.compile(r"\b(?:would|d) (?:love|like|be)\b")
+_TAG_OR_LINK = re.compile(r"[@#]\w|https?:|\bwww\.|\w\.(?:com|net|org|fr|io)\b")
 
 
 class BuiltinResponder:
@@ -55,7 +53,7 @@ class BuiltinResponder:
         said = set(fold(question).split())
         if said and said <= _GREETINGS:
             answer = fixed_text("greeting", language)
-        elif said & _THANKS and said <= _THANKS | _GREETINGS:
+        elif _is_thanks(said):
             answer = fixed_text("thanked", language)
         else:
             answer = "\n".join(_best_lines(_lines(request.instructions), question))
@@ -63,18 +61,54 @@ class BuiltinResponder:
             return Reply(text=fixed_text("not_known", language), model=self.name)
         return Reply(text=f"{answer}\n\n{fixed_text('automatic', language)}", model=self.name)
 
+    def comment(self, request: CommentRequest) -> Reply:
+        """In public, one short text. Where it knows nothing, a person has to see the comment."""
+        language = detect_language(request.text)
+        said = set(fold(request.text).split())
+        if said and said <= _GREETINGS:
+            return Reply(text=fixed_text("greeting", language), model=self.name)
+        if _is_praise(request.text, said):
+            # a few words of praise may hold none that is common
+            is_french = language == "fr" or said & _FRENCH_PRAISE
+            return Reply(text=fixed_text("praised", "fr" if is_french else "en"), model=self.name)
+        if _is_thanks(said):
+            return Reply(text=fixed_text("thanked", language), model=self.name)
+        # links and tags of a caption are not for an answer
+        captioned = [line for line in _lines(request.caption) if not _TAG_OR_LINK.search(line)]
+        facts = (fact for fact in read(request.instructions).facts if not is_order(fact))
+        best = _best_lines([*facts, *captioned], request.text)
+        if not best:
+            return Reply(text="", model=self.name, handoff_reason="the instructions do not tell")
+        if request.private:
+            text = "\n".join(best) + f"\n\n{fixed_text('automatic', language)}"
+            return Reply(text=text, model=self.name)
+        return Reply(text=_within(best, _PUBLIC_CHARACTERS), model=self.name)
+
     def transcribe(self, audio: bytes, mime_type: str) -> str:  # noqa: ARG002
         raise PermanentError("no voice notes are heard: AI_BASE_URL is not set")
 
 
-def _lines(instructions: str) -> list[str]:
+def _is_praise(text: str, said: set[str]) -> bool:
+    is_qualified = "?" in text or said & _QUALIFIED or _WISH.search(fold(text))
+    return bool(said & _PRAISE) and not is_qualified
+
+
+def _is_thanks(said: set[str]) -> bool:
+    return bool(said & _THANKS) and said <= _THANKS | _GREETINGS
+
+
+def _within(lines: list[str], characters: int) -> str:
+    """As many whole lines as fit, in one paragraph; the first one always, cut where it must be."""
+    text = lines[0]
+    for line in lines[1:]:
+        if len(text) + len(line) < characters:
+            text = f"{text} {line}"
+    return text if len(text) <= characters else text[: characters - 1].rstrip() + "…"
+
+
+def _lines(text: str) -> list[str]:
     """Sentences and list items; what is meant for an assistant's manners stays out."""
-    parts = (
-        part.strip(" -*•\t#")
-        for line in instructions.splitlines()
-        for part in _SENTENCE_END.split(line.strip())
-    )
-    return [part[:_LINE_CHARACTERS] for part in parts if part and not _FOR_ASSISTANTS.match(fold(part))]
+    return [sentence for sentence in sentences(text) if not is_order(sentence)]
 
 
 def _best_lines(lines: list[str], question: str) -> list[str]:
@@ -94,21 +128,12 @@ def _best_lines(lines: list[str], question: str) -> list[str]:
 
 
 def _stems(words: Iterable[str]) -> set[str]:
-    return {_stem(word) for word in words if word not in _STOP}
-
-
-def _stem(word: str) -> str:
-    """Without the plural's ending: boxes, gâteaux, deliveries and their singulars meet."""
-    if word.endswith(("xes", "ches", "shes", "sses")):
-        word = word[:-2]
-    elif len(word) > 3 and word.endswith(("s", "eaux", "eux")) and not word.endswith("ss"):
-        word = word[:-1]
-    return word[:-2] + "y" if word.endswith("ie") else word
+    return {stem(word) for word in words if word not in STOP}
 
 
 # words of one thing: a question in one of them is answered by a line with another
 _RELATED = tuple(
-    frozenset(map(_stem, words(group)))
+    frozenset(map(stem, words(group)))
     for group in (
         "open opening opened close closing closed hours time ouvert ouverte ouvrez ouvrir ouverture ferme fermee fermez fermer fermeture horaires heures",
         "price cost much pay rate prix tarif coute coutent combien euro eur",

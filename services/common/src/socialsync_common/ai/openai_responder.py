@@ -1,4 +1,4 @@
-"""Replies from any OpenAI-compatible server. The contact's text is data, and the model has no tools."""
+"""Replies from any OpenAI-compatible server. What people write is data, and the model has no tools."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import openai
 
-from socialsync_common.ai.answers import cleaned
+from socialsync_common.ai.answers import cleaned, cleaned_comment
+from socialsync_common.ai.comment_prompt import comment_messages, comment_pictures
 from socialsync_common.ai.intent import detect_language
-from socialsync_common.ai.port import Reply, ReplyRequest
+from socialsync_common.ai.port import CommentRequest, Reply, ReplyRequest
 from socialsync_common.ai.prompt import messages, pictures
 from socialsync_common.ai.texts import fixed_text
 from socialsync_common.errors import ConfigError, PermanentError, SocialSyncError, TransientError
@@ -44,23 +45,32 @@ class OpenAIResponder:
         )
 
     def reply(self, request: ReplyRequest) -> Reply:
-        seen = self._vision_model if pictures(request) else None
-        model, setting = (seen, "AI_VISION_MODEL") if seen else (self.name, "AI_MODEL")
-        try:
-            answer: Any = self._client.chat.completions.create(
-                model=model, messages=messages(request, with_pictures=seen is not None)
-            )
-        except (openai.OpenAIError, ValueError) as error:  # ValueError: the body is no JSON
-            raise _translated(error, setting) from None
+        sees = bool(self._vision_model and pictures(request))
+        model, answer = self._ask(messages(request, with_pictures=sees), sees=sees)
         text, reason = cleaned(_content(answer))
-        usage = getattr(answer, "usage", None)
         return Reply(
             text=text or fixed_text("handing_over", detect_language(request.question)),
             model=model,
             handoff_reason=reason,
-            input_tokens=getattr(usage, "prompt_tokens", 0) or 0,
-            output_tokens=getattr(usage, "completion_tokens", 0) or 0,
+            **_tokens(answer),
         )
+
+    def comment(self, request: CommentRequest) -> Reply:
+        sees = bool(self._vision_model and comment_pictures(request))
+        model, answer = self._ask(comment_messages(request, with_pictures=sees), sees=sees)
+        text, reason, has_nothing = cleaned_comment(_content(answer))
+        return Reply(
+            text=text, model=model, handoff_reason=reason, nothing_to_say=has_nothing, **_tokens(answer)
+        )
+
+    def _ask(self, chat: Any, *, sees: bool) -> tuple[str, Any]:
+        """The model that was asked, and its answer."""
+        seen = self._vision_model if sees else None
+        model, setting = (seen, "AI_VISION_MODEL") if seen else (self.name, "AI_MODEL")
+        try:
+            return model, self._client.chat.completions.create(model=model, messages=chat)
+        except (openai.OpenAIError, ValueError) as error:  # ValueError: the body is no JSON
+            raise _translated(error, setting) from None
 
     def transcribe(self, audio: bytes, mime_type: str) -> str:
         if not self._transcription_model:
@@ -85,6 +95,14 @@ def _content(answer: Any) -> str:
     message = getattr(choices[0], "message", None) if choices else None
     content = getattr(message, "content", None)
     return content if isinstance(content, str) else ""
+
+
+def _tokens(answer: Any) -> dict[str, Any]:
+    usage = getattr(answer, "usage", None)
+    return {
+        "input_tokens": getattr(usage, "prompt_tokens", 0) or 0,
+        "output_tokens": getattr(usage, "completion_tokens", 0) or 0,
+    }
 
 
 def _translated(error: Exception, setting: str) -> SocialSyncError:

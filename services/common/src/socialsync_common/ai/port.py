@@ -59,14 +59,46 @@ class ReplyRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ThreadTurn:
+    """One comment of a thread: by the business, by the one whose comment is answered, or by somebody else."""
+
+    role: Literal["business", "author", "other"]
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CommentRequest:
+    """A comment to answer: ``text``, below the business's post with ``caption`` and ``pictures``.
+
+    ``picture_note`` tells why pictures are missing. ``thread`` is what was written before the comment, oldest first.
+    ``private``: the answer goes by private message, and may be longer.
+    """
+
+    business_name: str
+    instructions: str = field(repr=False)
+    platform: Platform
+    caption: str = field(repr=False)
+    pictures: tuple[Attachment, ...]
+    picture_note: str | None
+    thread: tuple[ThreadTurn, ...]
+    text: str = field(repr=False)
+    private: bool
+    knowledge: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer. ``handoff_reason``: a person should take the conversation from here."""
+    """An answer. ``handoff_reason``: a person should take the conversation from here.
+
+    ``nothing_to_say``: a comment needs no answer. With either, the ``text`` about a comment is empty.
+    """
 
     text: str = field(repr=False)
     model: str
     handoff_reason: str | None = None
     input_tokens: int = 0
     output_tokens: int = 0
+    nothing_to_say: bool = False
 
 
 class Responder(Protocol):
@@ -78,6 +110,10 @@ class Responder(Protocol):
 
     def reply(self, request: ReplyRequest) -> Reply:
         """Raises TransientError (away, slow, limited, empty) or PermanentError (a setting is wrong)."""
+        ...
+
+    def comment(self, request: CommentRequest) -> Reply:
+        """Errors as of ``reply``. See ``guard.unfit`` for what of its text may leave."""
         ...
 
     def transcribe(self, audio: bytes, mime_type: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
@@ -53,29 +54,35 @@ def messages(request: ReplyRequest, *, with_pictures: bool) -> Any:
         text = "\n".join(_written(turn) for turn in group)
         chat.append({"role": "user" if role == "customer" else "assistant", "content": text})
     if shown and chat[-1]["role"] == "user":
-        chat[-1]["content"] = [{"type": "text", "text": chat[-1]["content"]}, *map(_picture, shown)]
+        chat[-1]["content"] = [{"type": "text", "text": chat[-1]["content"]}, *map(picture_part, shown)]
     return chat
 
 
 def pictures(request: ReplyRequest) -> list[Attachment]:
     """The latest pictures among the unanswered turns that a model can be shown, oldest first."""
+    latest_first = (part for turn in reversed(request.unanswered) for part in reversed(turn.attachments))
+    return first_pictures(latest_first)[::-1]
+
+
+def first_pictures(parts: Iterable[Attachment]) -> list[Attachment]:
+    """The first ones that a model can be shown, within the bounds."""
     chosen: list[Attachment] = []
     size = 0
-    for turn in reversed(request.unanswered):
-        for part in reversed(turn.attachments):
-            size += len(part.content) if _can_be_shown(part) and part.content else 0
-            if _can_be_shown(part) and len(chosen) < PICTURES_AT_MOST and size <= PICTURE_BYTES_AT_MOST:
-                chosen.append(part)
-    return chosen[::-1]
+    for part in filter(_can_be_shown, parts):
+        size += len(part.content or b"")
+        if len(chosen) < PICTURES_AT_MOST and size <= PICTURE_BYTES_AT_MOST:
+            chosen.append(part)
+    return chosen
+
+
+def picture_part(part: Attachment) -> dict[str, Any]:
+    """A picture as a part of a chat message."""
+    data = base64.b64encode(part.content or b"").decode()
+    return {"type": "image_url", "image_url": {"url": f"data:{part.mime_type};base64,{data}"}}
 
 
 def _can_be_shown(part: Attachment) -> bool:
     return bool(part.content) and part.mime_type in _PICTURE_TYPES
-
-
-def _picture(part: Attachment) -> dict[str, Any]:
-    data = base64.b64encode(part.content or b"").decode()
-    return {"type": "image_url", "image_url": {"url": f"data:{part.mime_type};base64,{data}"}}
 
 
 def _system(request: ReplyRequest) -> str:

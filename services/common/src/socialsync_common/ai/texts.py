@@ -14,6 +14,7 @@ TextName = Literal[
     "not_known",
     "greeting",
     "thanked",
+    "praised",
     "automatic",
 ]
 
@@ -49,6 +50,10 @@ _TEXTS: dict[TextName, dict[Language, str]] = {
     "thanked": {
         "en": "You are welcome!",
         "fr": "Avec plaisir !",
+    },
+    "praised": {
+        "en": "Thank you so much!",
+        "fr": "Merci beaucoup !",
     },
     "automatic": {
         "en": '(Automatic reply. Write "person" to reach someone of our team.)',
