@@ -134,6 +134,40 @@ class TenantWorld:
         )
         return str(found["id"])
 
+    def post(self, account: Account, **columns: Any) -> UUID:
+        """A post whose comments are watched, unless ``columns`` say otherwise."""
+        row = {"external_id": f"1{next(_numbers)}", "origin": "published", "monitored": True, **columns}
+        return self._insert("monitored_posts", {"account_id": account.id, **row})
+
+    def comment(self, account: Account, text: str = "Do you ship?", **columns: Any) -> UUID:
+        """A new comment on nobody's post, unless ``columns`` say otherwise."""
+        row = {
+            "external_id": f"2{next(_numbers)}",
+            "kind": "comment",
+            "author_id": "7",
+            "author_name": "ada",
+            "source": "webhook",
+            "written_at": datetime.now(UTC),
+            **columns,
+        }
+        return self._insert("comments", {"account_id": account.id, "text": text, **row})
+
+    def comment_send(self, comment: UUID, kind: str, status: str, **columns: Any) -> UUID:
+        """What the AI says or does about a comment, unless ``columns`` say otherwise."""
+        on = self.one("SELECT account_id, post_id, version FROM comments WHERE id = %s", comment)
+        row = {**on, "comment_id": comment, "kind": kind, "author": "ai", "status": status, **columns}
+        return self._insert("comment_sends", row)
+
+    def _insert(self, table: str, row: dict[str, Any]) -> UUID:
+        found = self.one(
+            f"""
+            INSERT INTO {table} (tenant_id, {", ".join(row)}) VALUES (%s, {", ".join(["%s"] * len(row))}) RETURNING id
+            """,  # noqa: S608
+            self.id,
+            *row.values(),
+        )
+        return UUID(str(found["id"]))
+
     def one(self, query: str, *parameters: Any) -> dict[str, Any]:
         row = self.owner.execute(query, parameters).fetchone()
         assert row
@@ -164,6 +198,9 @@ class World:
 
     async def patch(self, path: str, body: Any, tenant: TenantWorld | None = None) -> httpx.Response:
         return await self.client.patch(path, json=body, headers=(tenant or self.us).headers)
+
+    async def put(self, path: str, body: Any, tenant: TenantWorld | None = None) -> httpx.Response:
+        return await self.client.put(path, json=body, headers=(tenant or self.us).headers)
 
 
 @pytest.fixture

@@ -126,6 +126,17 @@ def test_the_api_is_documented(documented: dict[str, Any]):
         "patch /api/v1/posts/{post_id}": "changePost",
         "post /api/v1/posts/{post_id}/cancel": "cancelPost",
         "post /api/v1/posts/{post_id}/targets/{target_id}/decision": "decideTarget",
+        "get /api/v1/comments": "listComments",
+        "get /api/v1/comments/{comment_id}": "getComment",
+        "post /api/v1/comments/{comment_id}/approve": "approveComment",
+        "post /api/v1/comments/{comment_id}/answer": "answerComment",
+        "post /api/v1/comments/{comment_id}/dismiss": "dismissComment",
+        "post /api/v1/comments/{comment_id}/hide": "hideComment",
+        "get /api/v1/monitored-posts": "listMonitoredPosts",
+        "post /api/v1/monitored-posts": "monitorPost",
+        "patch /api/v1/monitored-posts/{post_id}": "changeMonitoredPost",
+        "get /api/v1/accounts/{account_id}/comment-policy": "getCommentPolicy",
+        "put /api/v1/accounts/{account_id}/comment-policy": "setCommentPolicy",
     }
     assert all(operation["tags"] and operation["summary"] for operation in found.values())
 

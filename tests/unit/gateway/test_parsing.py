@@ -445,15 +445,30 @@ def test_comment_in_each_shape(entry: dict[str, Any]) -> None:
     assert (item.action, item.platform_message_id, item.receiving_id) == (Action.COMMENT, "c1", "200")
     assert (ids(item), item.contact_name) == ([(SCOPED, "77")], "ada")
     assert (item.text, item.target_id, item.sent_at) == ("Price?", "m1", 1700000000.0)
+    assert item.post_id == "m1"
+
+
+def test_a_comment_without_its_post_is_stored_only() -> None:
+    item = only({"object": "instagram", "entry": [{"id": "200", "field": "comments", "value": {"id": "c1"}}]})
+    assert (item.action, item.reason) == (Action.STORE, "no post id")
+
+
+def test_a_mention_is_ignored_and_names_its_comment() -> None:
+    change = {"field": "mentions", "value": {"comment_id": "c1", "media_id": "m1"}}
+    item = only({"object": "instagram", "entry": [{"id": "200", "changes": [change]}]})
+    assert (item.action, item.kind) == (Action.IGNORE, "mention")
+    assert (item.platform_message_id, item.post_id) == ("c1", "m1")
 
 
 @pytest.mark.parametrize(
     ("value", "action", "kind"),
     [
         ({"item": "comment", "verb": "add"}, Action.COMMENT, "comment"),
-        ({"item": "comment", "verb": "edited"}, Action.COMMENT, "comment"),
+        ({"item": "comment", "verb": "edited"}, Action.COMMENT, "comment_edit"),
         ({"item": "comment", "verb": "remove"}, Action.STORE, "comment_remove"),
-        ({"item": "comment", "verb": "unhide"}, Action.IGNORE, "comment"),
+        ({"item": "comment", "verb": "hide"}, Action.STORE, "comment_hide"),
+        ({"item": "comment", "verb": "unhide"}, Action.STORE, "comment_unhide"),
+        ({"item": "comment", "verb": "pin"}, Action.IGNORE, "comment"),
         ({"item": "reaction", "verb": "add"}, Action.IGNORE, "feed"),
         ("x", Action.INVALID, "feed"),
     ],
@@ -471,5 +486,5 @@ def test_page_feed(value: Any, action: Action, kind: str) -> None:
     assert (item.action, item.kind, item.platform) == (action, kind, Platform.MESSENGER)
     if action is Action.COMMENT:
         assert (item.target_id, item.contact_name, item.text) == ("p1", "Al", "Nice")
-    elif kind == "comment_remove":
+    elif kind.startswith("comment_"):
         assert item.target_id == "c1"

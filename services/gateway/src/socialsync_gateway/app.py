@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Self, get_type_hints
 
 import redis.asyncio
+import structlog
 from fastapi import FastAPI
+from kombu.exceptions import OperationalError
 from starlette.concurrency import run_in_threadpool
 
 from socialsync_common.celery_app import create_celery
@@ -41,6 +43,8 @@ from socialsync_gateway.webhooks.service import WebhookService
 # every statement of the webhook path finds its rows by key: a plan made while a table was small must not scan it later
 _BY_KEY = " -c enable_seqscan=off -c jit=off"
 _REDIS_TIMEOUT_SECONDS = 5
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +81,21 @@ def create_app(settings: GatewaySettings) -> Webhooks:
         socket_timeout=_REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
     )
-    webhooks = WebhookService(webhook_database, client, settings.batch)
     celery = create_celery("gateway", settings.broker)
     login = LoginClient(settings.graph, settings.login)
     media = MediaLibrary.create(database, settings.public, settings.encryption, settings.storage)
 
     async def send_task(name: TaskName, arguments: dict[str, Any]) -> None:
         await run_in_threadpool(celery.send_task, name, kwargs=arguments, queue=LANE_OF_TASK[name])
+
+    async def wake_comments() -> None:
+        try:
+            await send_task(TaskName.SWEEP_COMMENTS, {})
+        except (OperationalError, redis.RedisError, OSError) as error:
+            # they are committed, and a sweep finds them
+            log.warning("comments workers not woken", error=type(error).__name__)
+
+    webhooks = WebhookService(webhook_database, client, settings.batch, wake_comments)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends
 from socialsync_common.settings import load
 from socialsync_gateway.api import accounts, conversations
 from socialsync_gateway.auth import Authenticator, AuthSettings
+from socialsync_gateway.comments import endpoints as comments
 from socialsync_gateway.media import endpoints as media
 from socialsync_gateway.posts import endpoints as posts
 from socialsync_gateway.problems import problem_responses
@@ -27,4 +28,5 @@ def api_router(settings: AuthSettings | None = None) -> APIRouter:
     router.include_router(conversations.router)
     router.include_router(media.router)
     router.include_router(posts.router)
+    router.include_router(comments.router)
     return router

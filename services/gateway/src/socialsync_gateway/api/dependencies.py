@@ -52,6 +52,22 @@ class Workers:
                 log.warning("publishing not enqueued", target=str(target), error=type(error).__name__)
                 return
 
+    async def answer(self, tenant: UUID, comment_id: UUID) -> None:
+        """Let a worker look at a comment, and send what waits."""
+        try:
+            await self._state.send_task(
+                TaskName.PROCESS_COMMENT, {"tenant_id": str(tenant), "comment_id": str(comment_id)}
+            )
+        except (OperationalError, redis.RedisError, OSError) as error:
+            log.warning("answering not enqueued", comment=str(comment_id), error=type(error).__name__)
+
+    async def poll(self) -> None:
+        """Let a worker read the comments of posts that are due."""
+        try:
+            await self._state.send_task(TaskName.POLL_POST_COMMENTS, {})
+        except (OperationalError, redis.RedisError, OSError) as error:
+            log.warning("polling not enqueued", error=type(error).__name__)
+
     async def make_due(self, name: ConversationName) -> None:
         """Make a conversation due for a reply at once."""
         try:

@@ -98,9 +98,10 @@ UPDATE outbox o SET status = 'failed', reason = t.reason, due_at = NULL, updated
  WHERE o.id = t.send AND o.status IN ('sending', 'unknown', 'sent')
 """
 
-# Is an echo our own send coming back? By its id, or else by its text while the send is still open.
+# Is an echo our own send coming back? By its id, or else by its text while the send is still open. `answer`: it is the
+# private answer to a comment.
 _ECHOES = """
-SELECT item.n, m.batch_id IS NOT NULL AS ours, m.id IS NOT NULL AS known, guess.id AS send
+SELECT item.n, m.batch_id IS NOT NULL AS ours, m.id IS NOT NULL AS known, guess.id AS send, private.id AS answer
   FROM json_to_recordset(%s::json) AS item(n int, account uuid, mid text, text text, identities json)
   LEFT JOIN messages m ON m.account_id = item.account AND m.platform_message_id = item.mid
   LEFT JOIN LATERAL (
@@ -111,6 +112,23 @@ SELECT item.n, m.batch_id IS NOT NULL AS ours, m.id IS NOT NULL AS known, guess.
       JOIN outbox o ON o.conversation_id = c.contact_id
      WHERE o.status IN ('sending', 'unknown', 'retry') AND o.text = item.text
      ORDER BY o.created_at, o.part LIMIT 1) guess ON m.id IS NULL
+  LEFT JOIN LATERAL (
+    SELECT s.id FROM comment_sends s
+     WHERE s.account_id = item.account AND s.kind = 'private_reply'
+       AND (s.platform_id = item.mid
+            OR (s.status IN ('sending', 'unknown') AND s.text = item.text
+                AND s.author_id IN (SELECT value FROM json_to_recordset(item.identities) AS i(value text))))
+     ORDER BY s.platform_id IS NULL, s.created_at LIMIT 1) private ON m.id IS NULL
+"""
+
+_CONFIRM_ANSWERS = """
+WITH confirmed AS (
+  UPDATE comment_sends s SET status = 'sent', platform_id = t.mid, reason = NULL, updated_at = now()
+    FROM json_to_recordset(%s::json) AS t(send uuid, mid text)
+   WHERE s.id = t.send AND s.status IN ('sending', 'unknown')
+  RETURNING s.comment_id
+)
+UPDATE comments c SET due_at = now() FROM confirmed WHERE c.id = confirmed.comment_id AND c.status IN ('answering', 'person')
 """
 
 # A person answered in these conversations: the AI pauses, and takes back what has not left yet.
@@ -159,6 +177,69 @@ ON CONFLICT (account_id, kind, value) DO UPDATE SET contact_id = EXCLUDED.contac
 """
 
 
+# A post is known from its first comment on. Comments that were told before stay as they are.
+_COMMENTS = """
+WITH item AS MATERIALIZED (
+  SELECT DISTINCT ON (account, cid) * FROM json_to_recordset(%s::json) AS t(
+    n int, tenant uuid, account uuid, post text, cid text, parent text, kind text, author text, name text, text text,
+    written_at float8, raw jsonb) ORDER BY account, cid, n
+), new_post AS (
+  INSERT INTO monitored_posts (tenant_id, account_id, external_id, origin, monitored)
+  SELECT DISTINCT ON (i.account, i.post) i.tenant, i.account, i.post, 'seen', false
+    FROM item i
+   WHERE i.post IS NOT NULL
+     AND NOT EXISTS (SELECT FROM monitored_posts p WHERE p.account_id = i.account AND p.external_id = i.post)
+   ORDER BY i.account, i.post
+  ON CONFLICT (account_id, external_id) DO UPDATE SET external_id = EXCLUDED.external_id  -- so that its id is returned
+  RETURNING id, account_id, external_id
+), inserted AS (
+  INSERT INTO comments (tenant_id, account_id, post_id, external_id, parent_external_id, kind, author_id, author_name,
+                        text, source, written_at, raw)
+  SELECT i.tenant, i.account, coalesce(p.id, new_post.id), i.cid, i.parent, i.kind, i.author, i.name, i.text, 'webhook',
+         to_timestamp(i.written_at), i.raw
+    FROM item i
+    LEFT JOIN LATERAL (SELECT m.id FROM monitored_posts m
+                        WHERE m.account_id = i.account AND m.external_id = i.post LIMIT 1) p ON true
+    LEFT JOIN new_post ON new_post.account_id = i.account AND new_post.external_id = i.post
+   ORDER BY i.account, i.cid
+  ON CONFLICT (account_id, external_id) DO NOTHING
+  RETURNING account_id, external_id
+)
+SELECT item.n FROM item JOIN inserted ON inserted.account_id = item.account AND inserted.external_id = item.cid
+"""
+
+# A post that has become quiet is read rarely, or not at all: not so one that gets comments again.
+_POLL_SOON = """
+WITH quiet AS (
+  SELECT p.id FROM monitored_posts p
+    JOIN (SELECT DISTINCT account, post FROM json_to_recordset(%s::json) AS t(account uuid, post text)) i
+      ON p.account_id = i.account AND p.external_id = i.post
+   WHERE p.monitored AND (p.next_poll_at IS NULL OR p.next_poll_at > now() + interval '5 minutes')
+   ORDER BY p.id FOR NO KEY UPDATE OF p
+)
+UPDATE monitored_posts p SET next_poll_at = now() + interval '5 minutes' FROM quiet WHERE p.id = quiet.id
+"""
+
+# Facts only: what follows from them is decided by the worker that has the comment, or gets it now.
+_COMMENT_CHANGES = """
+WITH item AS MATERIALIZED (
+  SELECT c.id, t.change, t.text
+    FROM json_to_recordset(%s::json) AS t(account uuid, cid text, change text, text text)
+    JOIN comments c ON c.account_id = t.account AND c.external_id = t.cid
+   ORDER BY c.id FOR NO KEY UPDATE OF c
+)
+UPDATE comments c
+   SET text = CASE WHEN t.change = 'edit' THEN coalesce(t.text, c.text) ELSE c.text END,
+       version = c.version + CASE WHEN t.change = 'edit' AND t.text IS DISTINCT FROM c.text THEN 1 ELSE 0 END,
+       edited_at = CASE WHEN t.change = 'edit' AND t.text IS DISTINCT FROM c.text THEN now() ELSE c.edited_at END,
+       deleted_at = CASE WHEN t.change = 'remove' THEN coalesce(c.deleted_at, now()) ELSE c.deleted_at END,
+       hidden = CASE t.change WHEN 'hide' THEN true WHEN 'unhide' THEN false ELSE c.hidden END,
+       due_at = CASE WHEN c.status IN ('new', 'review', 'answering') THEN now() ELSE c.due_at END
+  FROM item t WHERE c.id = t.id
+RETURNING c.due_at IS NOT NULL AS is_due
+"""
+
+
 async def resolve_accounts(connection: Connection, external_ids: list[str]) -> list[Row]:
     """Which connected accounts these ids are: platform, external_id, account_id, tenant_id."""
     return await (await connection.execute(_RESOLVE, (external_ids,))).fetchall()
@@ -167,6 +248,22 @@ async def resolve_accounts(connection: Connection, external_ids: list[str]) -> l
 async def insert_messages(connection: Connection, rows: list[dict[str, Any]]) -> list[Row]:
     """Store messages with their contacts; returns n, conversation, id, inserted, awaiting for each of ``rows``."""
     return await (await connection.execute(_MESSAGES, (_json(rows),))).fetchall()
+
+
+async def insert_comments(connection: Connection, rows: list[dict[str, Any]]) -> set[int]:
+    """Store comments, each once; returns n of those that are new."""
+    return {row["n"] for row in await (await connection.execute(_COMMENTS, (_json(rows),))).fetchall()}
+
+
+async def poll_soon(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Rows {account, post}: posts that got comments."""
+    await connection.execute(_POLL_SOON, (_json(rows),))
+
+
+async def change_comments(connection: Connection, rows: list[dict[str, Any]]) -> bool:
+    """Rows {account, cid, change: edit | remove | hide | unhide, text}; whether a worker has to look at one."""
+    found = await (await connection.execute(_COMMENT_CHANGES, (_json(rows),))).fetchall()
+    return any(row["is_due"] for row in found)
 
 
 async def insert_events(connection: Connection, rows: list[dict[str, Any]]) -> None:
@@ -189,8 +286,14 @@ async def fail_sends(connection: Connection, rows: list[dict[str, Any]]) -> None
 
 
 async def match_echoes(connection: Connection, rows: list[dict[str, Any]]) -> list[Row]:
-    """For each echo: n, ours (a known send), known (a known message), send (an open send with that text)."""
+    """For each echo: n, ours (a known send), known (a known message), send (an open send with that text), answer
+    (the private answer to a comment)."""
     return await (await connection.execute(_ECHOES, (_json(rows),))).fetchall()
+
+
+async def confirm_answers(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Rows {send, mid}: an echo proves that the platform has these private answers to comments."""
+    await connection.execute(_CONFIRM_ANSWERS, (_json(rows),))
 
 
 async def pause_conversations(connection: Connection, ids: list[UUID]) -> None:

@@ -10,6 +10,12 @@ from socialsync_common.contracts import Action, Platform, WebhookItem
 
 _EARLIEST = 1_100_000_000.0  # 2004: nothing real is older, and Postgres' own range is far wider
 _CHANGE_KINDS = frozenset({"edit", "revoke"})
+_COMMENT_CHANGES = {
+    "comment_edit": "edit",
+    "comment_remove": "remove",
+    "comment_hide": "hide",
+    "comment_unhide": "unhide",
+}
 NO_ACCOUNT = "no connected account has this id"
 DUPLICATE = "already stored"
 NOT_OURS = "not a message that we sent"
@@ -47,6 +53,8 @@ class Rows:
     relinks: list[dict[str, Any]] = field(default_factory=list)
     confirmed: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
+    comments: list[dict[str, Any]] = field(default_factory=list)
+    comment_changes: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, item: WebhookItem, account: AccountRef | None, now: float) -> Decision:
         """Add one item's rows; ``now`` in Unix seconds stands in for a time that cannot be right."""
@@ -65,8 +73,10 @@ class Rows:
             self.echoes.append(_message(n, item, account, now))
         elif item.action is Action.STATUS and item.target_id:
             self._add_status(n, item, account)
+        elif item.action is Action.COMMENT:
+            self._add_comment(n, item, account, now)
         else:
-            self._add_event(n, item, decision, account)
+            self._add_event(n, item, decision, account, now)
         return decision
 
     def _add_status(self, n: int, item: WebhookItem, account: AccountRef) -> None:
@@ -86,7 +96,14 @@ class Rows:
         else:
             self.confirmed.append({"send": send, "mid": item.target_id})
 
-    def _add_event(self, n: int, item: WebhookItem, decision: Decision, account: AccountRef) -> None:
+    def _add_comment(self, n: int, item: WebhookItem, account: AccountRef, now: float) -> None:
+        self.comments.append(_comment(n, item, account, now))
+        if item.kind in _COMMENT_CHANGES:
+            self.comment_changes.append(_comment_change(item, account))
+
+    def _add_event(
+        self, n: int, item: WebhookItem, decision: Decision, account: AccountRef, now: float
+    ) -> None:
         self.events.append(_event(item, decision, account))
         if item.kind in _CHANGE_KINDS and item.action is Action.STORE and item.target_id:
             self.changes.append(
@@ -97,6 +114,10 @@ class Rows:
                     "text": item.text,
                 }
             )
+        elif item.kind in _COMMENT_CHANGES and item.action is Action.STORE and item.platform_message_id:
+            self.comment_changes.append(_comment_change(item, account))
+        elif item.kind == "mention" and item.platform_message_id:
+            self.comments.append(_comment(n, item, account, now))
         elif item.action is Action.IDENTITY:
             identities = [{"kind": one.kind, "value": one.value} for one in item.identities]
             self.relinks.append(
@@ -105,7 +126,6 @@ class Rows:
 
 
 def _message(n: int, item: WebhookItem, account: AccountRef, now: float) -> dict[str, Any]:
-    sent_at = item.sent_at
     outbound = item.action is Action.PERSON
     best = item.identities[0] if item.identities else None
     return {
@@ -119,13 +139,47 @@ def _message(n: int, item: WebhookItem, account: AccountRef, now: float) -> dict
         "kind": item.kind,
         "text": item.text,
         "attachments": item.attachments or None,
-        "sent_at": sent_at if sent_at is not None and _EARLIEST <= sent_at <= now + 86_400 else now,
+        "sent_at": _time_of(item, now),
         "direction": "out" if outbound else "in",
         "author": "person" if outbound else "contact",
         "awaiting": not outbound,
         "identities": [{"kind": one.kind, "value": one.value} for one in item.identities],
         "raw": item.raw,
     }
+
+
+def _comment(n: int, item: WebhookItem, account: AccountRef, now: float) -> dict[str, Any]:
+    author = item.identities[0].value if item.identities else None
+    kind = {"live_comments": "live", "mention": "mention"}.get(item.kind, "comment")
+    return {
+        "n": n,
+        "tenant": account.tenant_id,
+        "account": account.account_id,
+        "post": None if kind == "mention" else item.post_id,
+        "cid": item.platform_message_id,
+        "parent": item.target_id if item.target_id != item.post_id else None,
+        "kind": kind,
+        "author": author,
+        "name": item.contact_name,
+        "text": item.text,
+        "written_at": _time_of(item, now),
+        "raw": item.raw,
+    }
+
+
+def _comment_change(item: WebhookItem, account: AccountRef) -> dict[str, Any]:
+    return {
+        "account": account.account_id,
+        "cid": item.platform_message_id,
+        "change": _COMMENT_CHANGES[item.kind],
+        "text": item.text,
+    }
+
+
+def _time_of(item: WebhookItem, now: float) -> float:
+    """The platform's time, where it can be right."""
+    sent_at = item.sent_at
+    return sent_at if sent_at is not None and _EARLIEST <= sent_at <= now + 86_400 else now
 
 
 def _event(item: WebhookItem, decision: Decision, account: AccountRef | None) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Self
 from uuid import UUID
 
@@ -25,6 +25,7 @@ from socialsync_common.settings import BatchSettings
 from socialsync_gateway.database import Connection, Database
 from socialsync_gateway.webhooks import repository
 from socialsync_gateway.webhooks.rows import DUPLICATE, NOT_OURS, AccountRef, Decision, Rows, unstorable
+from socialsync_gateway.webhooks.waker import Waker
 
 log = structlog.get_logger()
 
@@ -47,15 +48,26 @@ class Delivery:
     done: asyncio.Future[list[Decision]]
 
 
-# (conversation name, message id): what goes into Redis once the transaction is committed
-Waiting = list[tuple[str, int]]
+@dataclass(slots=True)
+class Waiting:
+    """What is told to the workers once the transaction is committed: (conversation name, message id), and whether
+    there are new comments."""
+
+    messages: list[tuple[str, int]] = field(default_factory=list)
+    comments: bool = False
+
+
+Wake = Callable[[], Awaitable[None]]
 
 
 class WebhookService:
-    """Takes deliveries from requests and writes them in groups."""
+    """Takes deliveries from requests and writes them in groups. ``wake`` lets the comments workers look for new ones."""
 
-    def __init__(self, database: Database, client: redis.asyncio.Redis, batches: BatchSettings) -> None:
+    def __init__(
+        self, database: Database, client: redis.asyncio.Redis, batches: BatchSettings, wake: Wake
+    ) -> None:
         self._database = database
+        self._wake = Waker(wake)
         self._add = client.register_script(ADD_SCRIPT)
         self._batches = batches
         self._accounts: dict[tuple[str, str], tuple[float, AccountRef]] = {}
@@ -73,6 +85,7 @@ class WebhookService:
         self._stopping = True
         self._arrived.set()
         await asyncio.gather(*self._tasks)
+        await self._wake.close()
 
     async def take(self, platform: Platform, body: bytes, items: list[WebhookItem]) -> list[Decision]:
         """Store one delivery; returns once it is committed, with a decision for each item.
@@ -121,14 +134,16 @@ class WebhookService:
                 if not delivery.done.done():
                     delivery.done.set_exception(error)
             return
-        await self._add_to_batches(waiting)
+        if waiting.comments:
+            self._wake()
+        await self._add_to_batches(waiting.messages)
 
     async def _commit(self, group: list[Delivery]) -> Waiting:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 accounts = await self._resolve(item for delivery in group for item in delivery.items)
                 rows = Rows()
-                waiting: Waiting = []
+                waiting = Waiting()
                 now = time.time()
                 spans = []
                 for delivery in group:
@@ -185,7 +200,7 @@ class WebhookService:
                     self._accounts[key] = (now + ACCOUNT_TTL_SECONDS, found[key])
         return found
 
-    async def _add_to_batches(self, waiting: Waiting) -> None:
+    async def _add_to_batches(self, waiting: list[tuple[str, int]]) -> None:
         if not waiting:
             return
         try:
@@ -201,6 +216,8 @@ async def _write(connection: Connection, rows: Rows, waiting: Waiting) -> None:
     messages = rows.messages + rows.echoes
     if messages:
         await _write_messages(connection, rows, messages, waiting)
+    if rows.comments or rows.comment_changes:
+        await _write_comments(connection, rows, waiting)
     if rows.changes:
         await repository.apply_changes(connection, rows.changes)
     if rows.relinks:
@@ -216,8 +233,10 @@ async def _write(connection: Connection, rows: Rows, waiting: Waiting) -> None:
 
 
 async def _match_echoes(connection: Connection, rows: Rows) -> None:
-    """Our own sends come back as echoes too: they confirm the send, and nobody took over."""
+    """Our own sends come back as echoes too: they confirm the send, and nobody took over. A private answer to a comment
+    is the first message of its conversation."""
     persons = {row["n"]: row for row in rows.echoes}
+    answers = []
     for match in await repository.match_echoes(connection, rows.echoes):
         decision = rows.decisions[match["n"]]
         if match["ours"] or match["send"]:
@@ -225,6 +244,13 @@ async def _match_echoes(connection: Connection, rows: Rows) -> None:
             row = persons.pop(match["n"])
             if match["send"]:
                 rows.confirmed.append({"send": match["send"], "mid": row["mid"]})
+        elif match["answer"]:
+            decision.action, decision.reason = Action.STATUS, "the echo of our answer to a comment"
+            row = persons[match["n"]]
+            row["author"] = "ai"
+            answers.append({"send": match["answer"], "mid": row["mid"]})
+    if answers:
+        await repository.confirm_answers(connection, answers)
     rows.echoes = [row for row in persons.values() if row["identities"] and row["mid"]]
     for n in persons.keys() - {row["n"] for row in rows.echoes}:
         decision = rows.decisions[n]
@@ -241,13 +267,32 @@ async def _write_messages(
         row, decision = by_n[result["n"]], rows.decisions[result["n"]]
         if not result["inserted"] or result["id"] in seen:
             decision.stored, decision.reason = False, DUPLICATE
-        elif row["direction"] == "out":
+        elif row["author"] == "person":
             paused.append(result["conversation"])
         if result["awaiting"] and result["id"] not in seen:
-            waiting.append((f"{row['platform']}:{row['account']}:{result['conversation']}", result["id"]))
+            waiting.messages.append(
+                (f"{row['platform']}:{row['account']}:{result['conversation']}", result["id"])
+            )
         seen.add(result["id"])
     if paused:
         await repository.pause_conversations(connection, sorted(set(paused)))
+
+
+async def _write_comments(connection: Connection, rows: Rows, waiting: Waiting) -> None:
+    fresh = await repository.insert_comments(connection, rows.comments) if rows.comments else set()
+    posts = {(row["account"], row["post"]) for row in rows.comments if row["n"] in fresh and row["post"]}
+    if posts:
+        await repository.poll_soon(
+            connection, [{"account": account, "post": post} for account, post in sorted(posts)]
+        )
+    changed = bool(rows.comment_changes) and await repository.change_comments(
+        connection, rows.comment_changes
+    )
+    waiting.comments = bool(fresh) or changed
+    for row in rows.comments:
+        decision = rows.decisions[row["n"]]
+        if row["n"] not in fresh and decision.action is Action.COMMENT:
+            decision.stored, decision.reason = False, DUPLICATE
 
 
 async def _write_statuses(connection: Connection, rows: Rows) -> None:

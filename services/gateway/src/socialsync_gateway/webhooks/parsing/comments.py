@@ -16,8 +16,9 @@ from socialsync_gateway.webhooks.parsing.values import (
     timestamp,
 )
 
-_WRITTEN = frozenset({"add", "edited", "edit"})
-_GONE = frozenset({"remove", "hide"})
+# kinds of an item, by the verb of a Page's feed
+_WRITTEN = {"add": "comment", "edited": "comment_edit", "edit": "comment_edit"}
+_CHANGED = {"remove": "comment_remove", "hide": "comment_hide", "unhide": "comment_unhide"}
 
 
 def read_change(entry: Entry, change: Any, items: list[WebhookItem]) -> None:
@@ -32,6 +33,8 @@ def read_change(entry: Entry, change: Any, items: list[WebhookItem]) -> None:
     elif field == "messages":
         # real messages come in messaging[]
         items.append(ignored(entry, "test", raw, "the dashboard's test", entry.account_id))
+    elif field == "mentions":
+        items.append(_mention(entry, mapping(value), raw))
     elif field not in ("comments", "live_comments", "feed"):
         items.append(ignored(entry, field, raw, None, entry.account_id))
     elif type(value) is not dict:
@@ -48,11 +51,19 @@ def _read_feed(entry: Entry, value: dict[str, Any], raw: dict[str, Any]) -> Webh
     verb = value.get("verb")
     if value.get("item") != "comment" or type(verb) is not str:
         return ignored(entry, "feed", raw, "not a comment", entry.account_id)
-    item = _comment(entry, "comment", value, raw, ident(value.get("comment_id")), ident(value.get("post_id")))
-    if verb in _GONE:
-        item.kind, item.action, item.target_id = "comment_remove", Action.STORE, item.platform_message_id
-    elif verb not in _WRITTEN:
+    kind = _WRITTEN.get(verb) or _CHANGED.get(verb)
+    if kind is None:
         return ignored(entry, "comment", raw, "nothing to do for this verb", entry.account_id)
+    item = _comment(entry, kind, value, raw, ident(value.get("comment_id")), ident(value.get("post_id")))
+    if verb in _CHANGED:
+        item.action, item.target_id = Action.STORE, item.platform_message_id
+    return settle(item)
+
+
+def _mention(entry: Entry, value: dict[str, Any], raw: dict[str, Any]) -> WebhookItem:
+    """The account is named in a comment on somebody else's post: people may see it, and nothing is answered there."""
+    item = ignored(entry, "mention", raw, None, entry.account_id)
+    item.platform_message_id, item.post_id = ident(value.get("comment_id")), ident(value.get("media_id"))
     return settle(item)
 
 
@@ -79,4 +90,5 @@ def _comment(
         contact_name=text(author.get("username")) or text(author.get("name")),
         text=text(value.get("text")) or text(value.get("message")),
         target_id=ident(value.get("parent_id")) or on,
+        post_id=on,
     )

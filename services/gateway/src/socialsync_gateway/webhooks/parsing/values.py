@@ -146,8 +146,8 @@ def settle(item: WebhookItem) -> WebhookItem:
             return decide(item, _INVALID, "no usable contact identity")
     elif action is _IDENTITY and not item.identities:
         return decide(item, _INVALID, "no usable contact identity")
-    elif action is _COMMENT and item.platform_message_id is None:
-        return decide(item, _STORE, "no comment id")
+    elif action is _COMMENT and (item.platform_message_id is None or item.post_id is None):
+        return decide(item, _STORE, "no comment id" if item.platform_message_id is None else "no post id")
     return item
 
 
@@ -160,7 +160,7 @@ def decide(item: WebhookItem, action: Action, reason: str) -> WebhookItem:
 
 
 def _has_long_id(item: WebhookItem) -> bool:
-    for value in (item.receiving_id, item.platform_message_id, item.target_id):
+    for value in (item.receiving_id, item.platform_message_id, item.target_id, item.post_id):
         if value is not None and len(value) > MAX_ID_LENGTH:
             return True
     return any(_is_long(one) for one in item.identities)
@@ -172,7 +172,7 @@ def _is_long(identity: Identity) -> bool:
 
 def _refuse_long_ids(item: WebhookItem) -> WebhookItem:
     """The long ids are left to ``raw``, so that no index ever meets them."""
-    for name in ("receiving_id", "platform_message_id", "target_id"):
+    for name in ("receiving_id", "platform_message_id", "target_id", "post_id"):
         value = getattr(item, name)
         if value is not None and len(value) > MAX_ID_LENGTH:
             setattr(item, name, None)
