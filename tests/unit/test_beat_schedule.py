@@ -12,6 +12,8 @@ def test_entries_tick_in_tick_lanes_and_expire_within_their_slot() -> None:
         "sweep-every-10-seconds",
         "enqueue-due-posts-every-minute",
         "sweep-posts-every-10-seconds",
+        "poll-post-comments-every-5-minutes",
+        "sweep-comments-every-10-seconds",
         "refresh-tokens-every-hour",
     ]
     for entry in ENTRIES:

@@ -357,3 +357,65 @@ def test_neither_a_token_nor_a_text_is_logged(
 def until_settled(world: World, targets: list[dict[str, Any]]) -> None:
     for target in targets:
         world.reaches(target, lease_token=None)
+
+
+# --- comments ---
+
+
+def watched(world: World) -> list[dict[str, Any]]:
+    return world.databases.query("SELECT * FROM monitored_posts ORDER BY account_id")
+
+
+def test_the_comments_of_a_live_post_are_watched(
+    world: World, worker: Worker, instagram: Account, page: Account
+) -> None:
+    targets = world.schedule(instagram, page, kind="carousel", text="fresh bread")
+    for target in targets:
+        worker(target)
+        world.reaches(target, status="published")
+    rows = {row["account_id"]: row for row in watched(world)}
+    for target in targets:
+        row, target = rows[target["account_id"]], world.row(target)
+        assert row["external_id"] == target["media_id"]
+        assert (row["origin"], row["monitored"], row["kind"]) == ("published", True, "carousel")
+        assert row["caption"] == "fresh bread"
+        assert row["published_at"] == target["published_at"]
+        assert row["monitored_since"] == target["due_at"]
+        assert timedelta(minutes=4) < row["next_poll_at"] - datetime.now(UTC) <= timedelta(minutes=5)
+
+
+def test_of_a_story_or_an_unknown_post_nothing_is_watched(
+    world: World, worker: Worker, instagram: Account, page: Account
+) -> None:
+    (story,) = world.schedule(instagram, kind="story")
+    worker(story)
+    world.reaches(story, status="published")
+    (unknown,) = world.schedule(page)
+    with world.database.transaction(page.tenant_id) as connection:
+        repository.record_published(connection, [(unknown["id"], None)])
+    assert world.row(unknown)["status"] == "published"
+    assert watched(world) == []
+
+
+@pytest.mark.parametrize(
+    ("origin", "monitored", "expected"),
+    [
+        ("seen", False, True),  # its first comment came before we knew that it was live
+        ("chosen", False, False),  # a person has said so
+        ("chosen", True, True),
+        ("published", False, False),
+    ],
+)
+def test_what_a_person_said_about_a_post_stands(
+    world: World, page: Account, origin: str, monitored: bool, expected: bool
+) -> None:
+    (target,) = world.schedule(page, text="fresh bread")
+    world.databases.query(
+        "INSERT INTO monitored_posts (tenant_id, account_id, external_id, origin, monitored) VALUES (%s, %s, 'm', %s, %s)",
+        page.tenant_id, page.id, origin, monitored,
+    )  # fmt: skip
+    with world.database.transaction(page.tenant_id) as connection:
+        repository.record_published(connection, [(target["id"], "m")])
+    (row,) = watched(world)
+    assert (row["origin"], row["monitored"], row["caption"]) == ("published", expected, "fresh bread")
+    assert (row["next_poll_at"] is not None) == expected

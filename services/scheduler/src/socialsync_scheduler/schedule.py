@@ -30,6 +30,8 @@ ENTRIES = (
     Entry("sweep-every-10-seconds", TaskName.SWEEP, every=10.0, expires=9.0),
     Entry("enqueue-due-posts-every-minute", TaskName.ENQUEUE_DUE_POSTS, every=60.0, expires=55.0),
     Entry("sweep-posts-every-10-seconds", TaskName.SWEEP_POSTS, every=10.0, expires=9.0),
+    Entry("poll-post-comments-every-5-minutes", TaskName.POLL_POST_COMMENTS, every=300.0, expires=290.0),
+    Entry("sweep-comments-every-10-seconds", TaskName.SWEEP_COMMENTS, every=10.0, expires=9.0),
     # each account is looked after daily: hourly, so that a tick that is lost costs an hour and not a day
     Entry("refresh-tokens-every-hour", TaskName.REFRESH_TOKENS, every=3600.0, expires=3000.0),
 )

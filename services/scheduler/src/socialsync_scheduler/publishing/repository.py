@@ -157,20 +157,36 @@ def begin_publishing(connection: Connection, targets: Sequence[Target], until: d
 
 
 def record_published(connection: Connection, posts: Sequence[tuple[UUID, str | None]]) -> list[UUID]:
-    """Targets that are live, with the platform's id where it is known. True whoever holds the lease. Returns those
-    whose first comment waits."""
+    """Targets that are live, with the platform's id where it is known; from then on their comments are watched, unless
+    a person has said otherwise. True whoever holds the lease. Returns those whose first comment waits."""
     _lock_posts(connection, _lock_ids(connection, [target for target, _ in posts]))
     rows = connection.execute(
         """
-        UPDATE post_targets t
-           SET status = 'published', phase = 'confirmed', media_id = coalesce(t.media_id, live.media_id),
-               published_at = coalesce(t.published_at, now()), reason = NULL, warning = NULL,
-               comment_status = coalesce(t.comment_status, CASE WHEN p.first_comment IS NOT NULL THEN 'pending' END),
-               next_at = CASE WHEN p.first_comment IS NULL THEN now() + interval '3 seconds' ELSE now() END,
-               lease_token = NULL, lease_until = NULL, updated_at = now()
-          FROM json_to_recordset(%s::json) AS live(target uuid, media_id text), scheduled_posts p
-         WHERE t.id = live.target AND p.id = t.post_id AND t.phase IS DISTINCT FROM 'confirmed'
-        RETURNING t.id, t.comment_status
+        WITH published AS (
+          UPDATE post_targets t
+             SET status = 'published', phase = 'confirmed', media_id = coalesce(t.media_id, live.media_id),
+                 published_at = coalesce(t.published_at, now()), reason = NULL, warning = NULL,
+                 comment_status = coalesce(t.comment_status, CASE WHEN p.first_comment IS NOT NULL THEN 'pending' END),
+                 next_at = CASE WHEN p.first_comment IS NULL THEN now() + interval '3 seconds' ELSE now() END,
+                 lease_token = NULL, lease_until = NULL, updated_at = now()
+            FROM json_to_recordset(%s::json) AS live(target uuid, media_id text), scheduled_posts p
+           WHERE t.id = live.target AND p.id = t.post_id AND t.phase IS DISTINCT FROM 'confirmed'
+          RETURNING t.id, t.comment_status, t.tenant_id, t.account_id, t.media_id, t.due_at, t.published_at, p.kind, p.text
+        ), watched AS (
+          INSERT INTO monitored_posts AS m (tenant_id, account_id, external_id, origin, monitored, monitored_since, kind,
+                                            caption, published_at, next_poll_at)
+          -- watched since it was due: its first comments may be older than the record of its publication
+          SELECT DISTINCT ON (account_id, media_id) tenant_id, account_id, media_id, 'published', true, due_at, kind, text,
+                 published_at, now() + interval '5 minutes'
+            FROM published WHERE media_id IS NOT NULL AND kind <> 'story' ORDER BY account_id, media_id
+          ON CONFLICT (account_id, external_id) DO UPDATE
+             SET origin = 'published', monitored = m.monitored OR m.origin = 'seen', kind = EXCLUDED.kind,
+                 monitored_since = least(m.monitored_since, EXCLUDED.monitored_since), caption = EXCLUDED.caption,
+                 published_at = EXCLUDED.published_at,
+                 next_poll_at = CASE WHEN m.monitored OR m.origin = 'seen'
+                                     THEN coalesce(m.next_poll_at, EXCLUDED.next_poll_at) END
+        )
+        SELECT id, comment_status FROM published
         """,
         (orjson.dumps([{"target": target, "media_id": media_id} for target, media_id in posts]).decode(),),
     )

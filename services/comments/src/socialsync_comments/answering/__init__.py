@@ -1,0 +1,1 @@
+"""What is said or done about a comment, each thing once."""
