@@ -148,7 +148,7 @@ def test_queues_scale_as_designed() -> None:
         "ingest": (3, 10, 5, None, 100, "ghcr.io/socialsync/ingest:0.1.0"),
         "documents": (0, 3, 60, "prefork", 2, "ghcr.io/socialsync/ingest:0.1.0"),
         "scheduler": (2, 5, None, "threads", 16, "ghcr.io/socialsync/scheduler:0.1.0"),
-        "comments": (1, 3, None, None, None, "ghcr.io/socialsync/comments:0.1.0"),
+        "comments": (1, 3, None, "threads", 32, "ghcr.io/socialsync/comments:0.1.0"),
     }
 
 

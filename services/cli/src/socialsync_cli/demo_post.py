@@ -6,14 +6,13 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import resources
-from typing import Any
 
-import httpx
 from rich.console import Group
 from rich.panel import Panel
 from rich.text import Text
 
 from socialsync_cli.demo import ACCOUNTS
+from socialsync_cli.gateway import GatewayClient
 from socialsync_cli.sandbox import Published, SandboxClient
 from socialsync_common.contracts import Platform
 from socialsync_common.errors import SocialSyncError
@@ -40,33 +39,30 @@ class PostPlayed:
         return f"the post was published {len(self.live)} times" if len(self.live) > 1 else None
 
 
-def play(sandbox: SandboxClient, gateway_url: str, api_key: str) -> PostPlayed:
+def play(sandbox: SandboxClient, gateway: GatewayClient) -> PostPlayed:
     """Schedule a picture for Instagram, as any client of the API would, and wait until people see it.
 
     Raises:
         SocialSyncError: the gateway or the sandbox refuses.
     """
     picture = resources.files("socialsync_cli").joinpath("bread.jpg").read_bytes()
-    headers = {"Authorization": f"Bearer {api_key}"}
-    with httpx.Client(base_url=f"{gateway_url}/api/v1", headers=headers, timeout=30, trust_env=False) as api:
-        media = _ask(api, "POST", "/media", content=picture, headers={"Content-Type": "image/jpeg"})
-        accounts = _ask(api, "GET", "/accounts")["items"]
-        instagram = next(one for one in accounts if one["external_id"] == ACCOUNTS[Platform.INSTAGRAM])
-        made_at = datetime.now(UTC)
-        due_at = (made_at + timedelta(seconds=DUE_SECONDS + 0.5)).replace(microsecond=0)
-        text = _TEXT.format(number=secrets.token_hex(3))
-        _ask(
-            api, "POST", "/posts",
-            headers={"Idempotency-Key": secrets.token_hex(16)},
-            json={
-                "kind": "image",
-                "text": text,
-                "media": [{"id": media["id"], "alt_text": "A loaf of rye bread"}],
-                "accounts": [instagram["id"]],
-                "due_at": due_at.isoformat(),
-                "zone": "UTC",
-            },
-        )  # fmt: skip
+    media = gateway.ask("POST", "/media", content=picture, headers={"Content-Type": "image/jpeg"})
+    account = gateway.account_id(ACCOUNTS[Platform.INSTAGRAM])
+    made_at = datetime.now(UTC)
+    due_at = (made_at + timedelta(seconds=DUE_SECONDS + 0.5)).replace(microsecond=0)
+    text = _TEXT.format(number=secrets.token_hex(3))
+    gateway.ask(
+        "POST", "/posts",
+        headers={"Idempotency-Key": secrets.token_hex(16)},
+        json={
+            "kind": "image",
+            "text": text,
+            "media": [{"id": media["id"], "alt_text": "A loaf of rye bread"}],
+            "accounts": [account],
+            "due_at": due_at.isoformat(),
+            "zone": "UTC",
+        },
+    )  # fmt: skip
     live = sandbox.published(ACCOUNTS[Platform.INSTAGRAM], text, _PATIENCE_SECONDS)
     return PostPlayed(text, made_at, due_at, live)
 
@@ -106,15 +102,3 @@ def _summary(played: PostPlayed) -> str:
         return played.fault
     late = played.live[0].at - played.due_at.timestamp()
     return f"scheduled {(played.due_at - played.made_at).total_seconds():.1f} s ahead, published once, {1000 * late:.0f} ms after it was due"
-
-
-def _ask(api: httpx.Client, method: str, path: str, **options: Any) -> Any:
-    try:
-        response = api.request(method, path, **options)
-    except httpx.TransportError as error:
-        raise SocialSyncError(f"the gateway is away: {type(error).__name__}") from None
-    if not response.is_success:
-        raise SocialSyncError(
-            f"the gateway refused {path}: HTTP {response.status_code}: {response.text[:300]}"
-        )
-    return response.json()

@@ -60,10 +60,13 @@ def run(
         ),
     ] = None,
     with_demo: Annotated[
-        bool, typer.Option("--demo/--no-demo", help="Connect a bakery and play a conversation.")
+        bool,
+        typer.Option(
+            "--demo/--no-demo", help="Connect a bakery; play a conversation, a post and its comments."
+        ),
     ] = True,
 ) -> None:
-    """Bring everything up on this machine, and play a conversation through.
+    """Bring everything up on this machine, and play a conversation, a post and its comments through.
 
     DATABASE_URL, CELERY_BROKER_URL, AI_BASE_URL and META_GRAPH_URL replace each the embedded one by the real thing.
     """

@@ -1,4 +1,4 @@
-"""``socialsync run``: bring everything up, play one conversation, stay until Ctrl-C."""
+"""``socialsync run``: bring everything up, play the demo, stay until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 from rich.text import Text
 
-from socialsync_cli import demo, demo_post
+from socialsync_cli import demo, demo_comments, demo_post
 from socialsync_cli.console import out, step
 from socialsync_cli.folder import DEFAULT, DataFolder, Running
+from socialsync_cli.gateway import GatewayClient
 from socialsync_cli.sandbox import SandboxClient
 from socialsync_cli.supervisor import Supervisor, Voice, interrupt_on_signals
 from socialsync_cli.system import DEFAULT_PORT, NAMES, Ports, System, choose_ports
@@ -23,7 +24,7 @@ def run(data: Path, *, port: int | None, once: bool, with_demo: bool) -> None:
 
     Raises:
         ConfigError: ports, data folder or settings are not usable.
-        SocialSyncError: something did not come up, or (``once``) not exactly one reply came.
+        SocialSyncError: something did not come up, or (``once``) the demo did not end as it must.
     """
     sandbox = not os.environ.get("META_GRAPH_URL")
     _check_options(once=once, with_demo=with_demo, sandbox=sandbox)
@@ -61,21 +62,36 @@ def _serve(folder: DataFolder, ports: Ports, system: System, *, once: bool, with
     if with_demo and sandbox_url:
         with SandboxClient(sandbox_url) as sandbox:
             api_key = demo.set_up(folder, sandbox, ports.gateway_url)
-            step("a customer writes two messages in a burst …")
-            played = demo.play(sandbox)
-            out.print(demo.conversation(played))
-            step(f"a post is scheduled, due in {demo_post.DUE_SECONDS} seconds …")
-            posted = demo_post.play(sandbox, ports.gateway_url, api_key)
-            out.print(demo_post.story(posted))
+            _play(sandbox, ports.gateway_url, api_key, once=once)
         if once:
-            demo.check(played)
-            demo_post.check(posted)
             return
     elif with_demo:
         step("META_GRAPH_URL is set: no sandbox, so no demo")
     _say_what_next(folder, ports, api_key, system)
     while True:
         signal.pause()
+
+
+def _play(sandbox: SandboxClient, gateway_url: str, api_key: str, *, once: bool) -> None:
+    """One part after the other, each shown; checked where ``once``."""
+    step("a customer writes two messages in a burst …")
+    played = demo.play(sandbox)
+    out.print(demo.conversation(played))
+    if once:
+        demo.check(played)
+    with GatewayClient(gateway_url, api_key) as gateway:
+        step(f"a post is scheduled, due in {demo_post.DUE_SECONDS} seconds …")
+        posted = demo_post.play(sandbox, gateway)
+        out.print(demo_post.story(posted))
+        if once:
+            demo_post.check(posted)
+        if not posted.live:
+            return
+        step("one asks a question below it, and two talk to each other …")
+        commented = demo_comments.play(sandbox, gateway, posted.live[0].media_id)
+        out.print(demo_comments.thread(commented))
+        if once:
+            demo_comments.check(commented)
 
 
 def _say_what_next(folder: DataFolder, ports: Ports, api_key: str | None, system: System) -> None:

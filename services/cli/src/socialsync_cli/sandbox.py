@@ -1,4 +1,4 @@
-"""The sandbox's control API: customers write, and what was sent to them is read."""
+"""The sandbox's control API: customers write and comment, and what was sent to them is read."""
 
 from __future__ import annotations
 
@@ -29,6 +29,15 @@ class Published:
     at: float
     text: str
     permalink: str
+    media_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommentAnswers:
+    """What was answered to comments, in public and in private. ``seconds``: the longest that anyone waited for it."""
+
+    texts: list[tuple[str, str]]  # the comment's id, the answer
+    seconds: float
 
 
 class SandboxClient:
@@ -68,9 +77,7 @@ class SandboxClient:
             "retry_seconds": 20,
         }
         answer = self._ask("POST", "/sandbox/users/say", json=body, timeout=30 + _SLACK_SECONDS)
-        statuses = [delivery["status"] for delivery in answer["deliveries"]]
-        if statuses != [200]:
-            raise SocialSyncError(f"the gateway did not take the message: HTTP {statuses}")
+        _must_be_taken("message", answer["deliveries"])
 
     def sent(self, contact: str, after: int = 0, wait: float = 0) -> list[Sent]:
         """Texts to ``contact`` newer than ``after``; with ``wait``, waits that many seconds for the first."""
@@ -84,7 +91,35 @@ class SandboxClient:
         params: dict[str, str | float] = {"account": account, "after": after, "wait": wait}
         self._ask("GET", "/sandbox/posts", params=params, timeout=wait + _SLACK_SECONDS)
         answer = self._ask("GET", "/sandbox/posts", params={"account": account})
-        return [Published(one["at"], one["text"], one["permalink"]) for one in answer if one["text"] == text]
+        return [
+            Published(one["at"], one["text"], one["permalink"], one["media_id"])
+            for one in answer
+            if one["text"] == text
+        ]
+
+    def comment(self, post: str, author: str, name: str, text: str, parent: str | None = None) -> str:
+        """Someone comments on a post, or answers the comment ``parent``; returns the comment's id.
+
+        Raises:
+            SocialSyncError: the gateway did not take it.
+        """
+        body = {"post": post, "author": {"id": author, "name": name}, "text": text}
+        if parent is not None:
+            body["parent"] = parent
+        answer = self._ask("POST", "/sandbox/comments/write", json=body, timeout=30 + _SLACK_SECONDS)
+        _must_be_taken("comment", answer["deliveries"])
+        return str(answer["comment_id"])
+
+    def comment_answers(self) -> CommentAnswers:
+        """To all comments on all posts."""
+        report = self._ask("GET", "/sandbox/comments/report")
+        texts = [
+            (comment, text)
+            for answers in (report["replies"], report["private"])
+            for comment, said in answers.items()
+            for text in said
+        ]
+        return CommentAnswers(texts, report["answer_seconds"]["max"] or 0.0)
 
     def last_seq(self) -> int:
         """The newest thing sent to anyone: wait for what comes after it."""
@@ -100,3 +135,9 @@ class SandboxClient:
                 f"the sandbox refused {path}: HTTP {response.status_code}: {response.text[:200]}"
             )
         return response.json()
+
+
+def _must_be_taken(what: str, deliveries: list[dict[str, Any]]) -> None:
+    statuses = [delivery["status"] for delivery in deliveries]
+    if statuses != [200]:
+        raise SocialSyncError(f"the gateway did not take the {what}: HTTP {statuses}")

@@ -26,7 +26,7 @@ from socialsync_common.settings import BrokerSettings, load
 
 DEFAULT_PORT = 8000
 SANDBOX_PORT_OFFSET = 100
-NAMES = ("postgres", "redis", "sandbox", "gateway", "ingest", "scheduler", "beat")
+NAMES = ("postgres", "redis", "sandbox", "gateway", "ingest", "scheduler", "comments", "beat")
 
 _DATABASE = "socialsync"
 _SERVICE_USER = "socialsync"
@@ -36,7 +36,11 @@ _SHARED = (
 )
 _HOST = "127.0.0.1"
 # what each worker consumes, its tick lane first, and how many slots it has
-_WORKERS = {"ingest": ("ingest.tick,ingest", 100), "scheduler": ("scheduler.tick,scheduler", 16)}
+_WORKERS = {
+    "ingest": ("ingest.tick,ingest", 100),
+    "scheduler": ("scheduler.tick,scheduler", 16),
+    "comments": ("comments.tick,comments", 16),
+}
 _BEAT = ["celery", "--quiet", "-A", "socialsync_scheduler.beat", "beat"]
 
 
