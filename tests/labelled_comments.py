@@ -14,6 +14,10 @@ LABELS = ("leave", "answer", "person")
 Row = dict[str, Any]
 
 
+def rows_of(path: Path) -> list[Row]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
 def heard(row: Row) -> Heard:
     """A row as detection hears it."""
     business = row["business"]
@@ -36,13 +40,15 @@ def measure(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
     ``{"fr": {"leave": {"precision": 0.99, "recall": 0.97, "rows": 120, "taken_for": {"answer": 3}}}}``;
     ``taken_for`` counts what rows of the label were taken for instead.
     """
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = rows_of(path)
     pairs: dict[str, Counter[tuple[str, str]]] = {}
     for row in rows:
         found = (row["label"], judge(row).outcome.value)
         for group in (row["lang"], f"{row['lang']} {row['split']}"):
             pairs.setdefault(group, Counter())[found] += 1
-    return {group: {label: _figures(found, label) for label in LABELS} for group, found in sorted(pairs.items())}
+    return {
+        group: {label: _figures(found, label) for label in LABELS} for group, found in sorted(pairs.items())
+    }
 
 
 def _figures(pairs: Counter[tuple[str, str]], label: str) -> dict[str, Any]:
@@ -53,5 +59,7 @@ def _figures(pairs: Counter[tuple[str, str]], label: str) -> dict[str, Any]:
         "precision": right / found if found else 1.0,
         "recall": right / rows if rows else 1.0,
         "rows": rows,
-        "taken_for": {other: pairs[label, other] for other in LABELS if other != label and pairs[label, other]},
+        "taken_for": {
+            other: pairs[label, other] for other in LABELS if other != label and pairs[label, other]
+        },
     }

@@ -12,12 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from socialsync_comments.detection.text import Reading, Word, plain, words_of
+from socialsync_comments.detection.text import Reading, Word, plain
 
 _GAP_WORDS = 3
 _NUMBERS = frozenset(
-    "two three four five six seven eight nine ten twelve fifteen twenty thirty forty fifty sixty several"
-    " deux trois quatre cinq sept huit neuf dix douze quinze vingt trente quarante cinquante soixante plusieurs".split()
+    ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve", "fifteen", "twenty", "thirty", "forty", "fifty", "sixty", "several", "deux", "trois", "quatre", "cinq", "sept", "huit", "neuf", "dix", "douze", "quinze", "vingt", "trente", "quarante", "cinquante", "soixante", "plusieurs"]
 )
 _PART = re.compile(r"\.\.\.|[()|#]|[a-z0-9]+\*?")
 _GROUP = re.compile(r"\{(\w+)\}")

@@ -16,6 +16,7 @@ from socialsync_common.ai.intent import wants_person
 from socialsync_common.contracts import CommentReason
 
 _SHORT_WORDS = 8
+_TELLING_WORDS = 4
 _CLOSING_WORDS = 14
 _DELIMITERS = re.compile(
     r"<\||\|>|\[/?inst\b|</?(?:system|user|assistant|instructions?|prompt|rules|context|admin)\b"
@@ -53,6 +54,8 @@ class Case:
         if self.reading.asks:
             return True
         words = self._after_greeting()
+        if self.praises and self.list("question.exclaims").starts(words):
+            return False
         return (
             self.list("question.starts").starts(words)
             or self.list("question.anywhere").span(words) is not None
@@ -166,14 +169,14 @@ def asks_person(case: Case) -> str | None:
 
 
 def complaint(case: Case) -> str | None:
-    if found := case.find("complaint.alone") or (case.partner is not Partner.GUEST and case.find("complaint.mild")):
+    if found := case.find("complaint.alone") or _grumbles(case):
         return _quoted("complains", found)
     if _joins_complaint(case):
         return "complains as others in its thread"
-    fault, pressing = case.find("complaint.fault"), case.find("complaint.pressing")
-    if fault and (pressing or _shouts(case)) and not _merely_asks(case):
+    fault = case.find("complaint.fault")
+    if fault and (case.find("complaint.pressing") or _shouts(case)) and not _merely_asks(case):
         return _quoted("may complain", fault)
-    return None
+    return _quoted("may complain", fault) if fault and _is_sober(case) else None
 
 
 def plainly_complains(case: Case) -> bool:
@@ -235,6 +238,10 @@ def _advertises(case: Case) -> bool:
     return found >= 2 or (found == 1 and bool(case.reading.links or case.reading.mentions))
 
 
+def _grumbles(case: Case) -> str | None:
+    return None if case.asks or case.partner is Partner.GUEST else case.find("complaint.mild")
+
+
 def _joins_complaint(case: Case) -> bool:
     if case.partner is not Partner.OTHERS or not case.list("complaint.joins").starts(case.reading.words):
         return False
@@ -244,6 +251,12 @@ def _joins_complaint(case: Case) -> bool:
 
 def _merely_asks(case: Case) -> bool:
     return case.asks and not case.list("complaint.irony").starts(case.reading.words)
+
+
+def _is_sober(case: Case) -> bool:
+    """Whether it tells something, without praise, a question or a joke."""
+    smiles = case.list("people.smiles").sign(case.reading.signs) or case.list("chatter.laughs").span(case.reading.words)
+    return len(case.reading.words) >= _TELLING_WORDS and not (case.asks or case.praises or smiles)
 
 
 def _shouts(case: Case) -> bool:
