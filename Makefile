@@ -77,7 +77,7 @@ drill: control-plane ## The same for longer (ROUNDS=20), and the operator's and 
 	DRILL_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/drills -s $(ARGS)
 	SCALE_DOWNS=500 OUTAGE_SECONDS=60 BEAT_ROUNDS=200 $(BIN)/pytest tests/controller -m drill -s $(ARGS)
 
-BENCHES := webhooks reply_latency scan pools scaling posts
+BENCHES := webhooks reply_latency scan pools scaling posts comments
 
 .PHONY: bench
 bench: $(BENCHES:%=bench-%) ## All benches, one JSON line each; each compares with the plain design where there is one
