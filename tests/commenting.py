@@ -155,11 +155,15 @@ class Commenting:
         with psycopg.connect(self.stack.owner_url, row_factory=dict_row) as connection:
             rows = connection.execute(
                 f"""
-                SELECT c.*, {_IS_SETTLED} AS is_settled FROM comments c JOIN accounts a ON a.id = c.account_id
+                SELECT c.id, c.external_id, c.account_id, c.post_id, c.source, c.text, c.status, c.reason, c.detail,
+                       {_IS_SETTLED} AS is_settled
+                  FROM comments c JOIN accounts a ON a.id = c.account_id
                  WHERE c.author_id IS DISTINCT FROM a.external_id
                 """  # noqa: S608
             ).fetchall()
-            sends = connection.execute("SELECT * FROM comment_sends").fetchall()
+            sends = connection.execute(
+                "SELECT comment_id, kind, status, reason FROM comment_sends"
+            ).fetchall()
         of_comment: dict[Any, dict[str, Any]] = {}
         for send in sends:
             of_comment.setdefault(send["comment_id"], {})[send["kind"]] = send
