@@ -132,7 +132,7 @@ def test_the_rules_are_the_code_s() -> None:
 
 
 def test_the_figures_are_the_code_s() -> None:
-    text = REFERENCE.read_text("utf-8")
+    text = " ".join(REFERENCE.read_text("utf-8").split())
     day, quiet = timedelta(days=1), timedelta(days=12)
     assert watching.pause(day, 0, chosen=False) == timedelta(hours=1)
     assert watching.pause(quiet, 0, chosen=False) == watching.SLOWEST == timedelta(hours=12)

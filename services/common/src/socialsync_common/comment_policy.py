@@ -14,6 +14,7 @@ from socialsync_common.db import Row
 
 MAX_PHRASES = 200
 MAX_PHRASE_CHARACTERS = 80
+_LATIN = 0x2100  # signs beyond here are emoji or letters
 
 LISTS = ("complaint", "sensitive", "spam", "chatter", "asks_person")
 """Lists of the rules that a business may add to, or take from."""
@@ -114,6 +115,14 @@ def _faults_of_phrases(pointer: str, value: Any) -> Iterator[tuple[str, str]]:
         fits = isinstance(phrase, str) and phrase.strip() and phrase.isprintable()
         if not fits or len(phrase) > MAX_PHRASE_CHARACTERS:
             yield f"{pointer}/{place}", f"is not a text of 1 to {MAX_PHRASE_CHARACTERS} characters"
+        elif not all(_is_word(part) for word in phrase.split() for part in word.split("|") if word != "..."):
+            yield f"{pointer}/{place}", "has a word without a letter, a digit or an emoji, or with a brace"
+
+
+def _is_word(text: str) -> bool:
+    """What the rules can look for."""
+    says_something = any(char.isalnum() or ord(char) > _LATIN for char in text)
+    return says_something and not set(text) & {"{", "}"}
 
 
 def _count(value: Any) -> int:

@@ -21,9 +21,7 @@ class Dispatch:
     def __init__(self, app: Celery) -> None:
         self._app = app
 
-    def send(
-        self, name: TaskName, arguments: Iterable[Mapping[str, Any]], priority: int = 0
-    ) -> None:
+    def send(self, name: TaskName, arguments: Iterable[Mapping[str, Any]], priority: int = 0) -> None:
         """A task for each of ``arguments``, to its lane; a higher ``priority`` is emptied later."""
         every = list(arguments)
         if not every:

@@ -16,7 +16,41 @@ from socialsync_comments.detection.text import Reading, Word, plain
 
 _GAP_WORDS = 3
 _NUMBERS = frozenset(
-    ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "twelve", "fifteen", "twenty", "thirty", "forty", "fifty", "sixty", "several", "deux", "trois", "quatre", "cinq", "sept", "huit", "neuf", "dix", "douze", "quinze", "vingt", "trente", "quarante", "cinquante", "soixante", "plusieurs"]
+    [
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "twelve",
+        "fifteen",
+        "twenty",
+        "thirty",
+        "forty",
+        "fifty",
+        "sixty",
+        "several",
+        "deux",
+        "trois",
+        "quatre",
+        "cinq",
+        "sept",
+        "huit",
+        "neuf",
+        "dix",
+        "douze",
+        "quinze",
+        "vingt",
+        "trente",
+        "quarante",
+        "cinquante",
+        "soixante",
+        "plusieurs",
+    ]
 )
 _PART = re.compile(r"\.\.\.|[()|#]|[a-z0-9]+\*?")
 _GROUP = re.compile(r"\{(\w+)\}")
@@ -138,14 +172,14 @@ class Vocabulary:
     """Phrases to find, and phrases to overlook: what lies in these is not found."""
 
     def __init__(self, found: Sequence[Phrases], overlooked: Sequence[Phrases] = ()) -> None:
-        self._found = tuple(found)
+        self.found = tuple(found)
         self._overlooked = tuple(overlooked)
 
     def with_more(self, phrases: Sequence[str]) -> Vocabulary:
-        return Vocabulary([*self._found, Phrases(phrases)], self._overlooked)
+        return Vocabulary([*self.found, Phrases(phrases)], self._overlooked)
 
     def without(self, phrases: Sequence[str]) -> Vocabulary:
-        return Vocabulary(self._found, [*self._overlooked, Phrases(phrases)])
+        return Vocabulary(self.found, [*self._overlooked, Phrases(phrases)])
 
     def find(self, reading: Reading) -> str | None:
         """The first phrase found, as words; None where there is none."""
@@ -157,21 +191,21 @@ class Vocabulary:
 
     def span(self, words: Sequence[Word]) -> Span | None:
         kept = self._kept(words)
-        return min((span for phrases in self._found for span in phrases.spans(kept)), default=None)
+        return min((span for phrases in self.found for span in phrases.spans(kept)), default=None)
 
     def sign(self, signs: frozenset[str]) -> str | None:
         shown = signs - {phrases.sign(signs) for phrases in self._overlooked}
-        return next(filter(None, (phrases.sign(frozenset(shown)) for phrases in self._found)), None)
+        return next(filter(None, (phrases.sign(frozenset(shown)) for phrases in self.found)), None)
 
     def count(self, reading: Reading) -> int:
         """How many different phrases are found, by their first words."""
         words = self._kept(reading.all_words)
-        return len({words[start][0] for phrases in self._found for start, _ in phrases.spans(words)})
+        return len({words[start][0] for phrases in self.found for start, _ in phrases.spans(words)})
 
     def covers(self, words: Sequence[Word], *others: Vocabulary) -> bool:
         """Whether the words are nothing but such phrases, or those of others."""
         kept = self._kept(words)
-        listed = [phrases for vocabulary in (self, *others) for phrases in vocabulary._found]
+        listed = [phrases for vocabulary in (self, *others) for phrases in vocabulary.found]
         place = 0
         while place < len(kept):
             ends = [end for phrases in listed if (end := phrases.end(kept, place)) is not None]
@@ -183,7 +217,7 @@ class Vocabulary:
     def end(self, words: Sequence[Word]) -> int:
         """How many words the phrase takes that they begin with; 0 where there is none."""
         kept = self._kept(words)
-        return max((phrases.end(kept) or 0 for phrases in self._found), default=0)
+        return max((phrases.end(kept) or 0 for phrases in self.found), default=0)
 
     def starts(self, words: Sequence[Word]) -> bool:
         return self.end(words) > 0

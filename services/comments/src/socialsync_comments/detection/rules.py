@@ -71,5 +71,7 @@ def _packaged() -> Rules:
     lists: dict[str, Vocabulary] = {}
     for section, named in data.items():
         overlooked = [Phrases(named.pop("overlook"), groups)] if "overlook" in named else []
-        lists |= {f"{section}.{name}": Vocabulary([Phrases(few, groups)], overlooked) for name, few in named.items()}
+        lists |= {
+            f"{section}.{name}": Vocabulary([Phrases(few, groups)], overlooked) for name, few in named.items()
+        }
     return Rules({short: tuple(word[0] for word in words) for short, words in usual.items()}, lists, compact)

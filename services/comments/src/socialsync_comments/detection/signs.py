@@ -111,7 +111,9 @@ def commands(case: Case) -> str | None:
         return f'tries to command the assistant: "{found[0].strip()}"'
     listed = case.list("commands.alone")
     letters = compact(text)
-    found_words = next(filter(None, (listed.find_in(words) for words in disguises(text, case.rules.spelling))), None)
+    found_words = next(
+        filter(None, (listed.find_in(words) for words in disguises(text, case.rules.spelling))), None
+    )
     if found_words is None and any(hidden in letters for hidden in case.rules.compact):
         found_words = "…"
     return None if found_words is None else f'tries to command the assistant: "{found_words}"'
@@ -204,7 +206,11 @@ def _is_chatter(case: Case, words: tuple[Word, ...]) -> bool:
     if case.rules.answer.find(case.reading):
         return False
     waits = case.heard.is_reply and case.reading.asks
-    if case.list("chatter.words").span(words) and not waits and case.list("chatter.words").covers(words, case.list("chatter.fill")):
+    if (
+        case.list("chatter.words").span(words)
+        and not waits
+        and case.list("chatter.words").covers(words, case.list("chatter.fill"))
+    ):
         return True
     if case.asks:
         return False
@@ -255,7 +261,9 @@ def _merely_asks(case: Case) -> bool:
 
 def _is_sober(case: Case) -> bool:
     """Whether it tells something, without praise, a question or a joke."""
-    smiles = case.list("people.smiles").sign(case.reading.signs) or case.list("chatter.laughs").span(case.reading.words)
+    smiles = case.list("people.smiles").sign(case.reading.signs) or case.list("chatter.laughs").span(
+        case.reading.words
+    )
     return len(case.reading.words) >= _TELLING_WORDS and not (case.asks or case.praises or smiles)
 
 
@@ -263,7 +271,10 @@ def _shouts(case: Case) -> bool:
     text = case.reading.bare
     if sum(map(str.isupper, text)) * 2 > sum(map(str.isalpha, text)):
         return False
-    return any(case.list("complaint.emphasis").covers(case.rules.read(word).words) for word in _CAPITALS.findall(text))
+    return any(
+        case.list("complaint.emphasis").covers(case.rules.read(word).words)
+        for word in _CAPITALS.findall(text)
+    )
 
 
 def _quoted(what: str, found: str | None) -> str | None:

@@ -9,7 +9,9 @@ from socialsync_comments.detection.rules import Rules
 from socialsync_comments.detection.text import Reading, plain
 from socialsync_comments.detection.verdicts import Heard
 
-_CAPITALISED = re.compile(r"@?([A-ZÀ-ÖØ-Þ][\w'’-]{1,30}) ([A-ZÀ-ÖØ-Þ][\w'’-]{1,30})[ ,:!]{1,2}(.*)", re.DOTALL)
+_CAPITALISED = re.compile(
+    r"@?([A-ZÀ-ÖØ-Þ][\w'’-]{1,30}) ([A-ZÀ-ÖØ-Þ][\w'’-]{1,30})[ ,:!]{1,2}(.*)", re.DOTALL
+)
 
 
 class Partner(StrEnum):

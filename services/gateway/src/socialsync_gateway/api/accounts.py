@@ -19,7 +19,7 @@ from socialsync_gateway.api.dependencies import DatabaseOfApp, Tenant
 from socialsync_gateway.problems import ProblemError, problem_responses
 
 FREE_SERVICE_MESSAGES = 1000  # of each WhatsApp number, each month
-_KINDS = ("service_messages", "ai_replies", "input_tokens", "output_tokens")
+_KINDS = ("service_messages", "ai_replies", "input_tokens", "output_tokens", "comment_answers")
 
 router = APIRouter(route_class=BoundedRoute)
 

@@ -133,6 +133,7 @@ class UsageOfAccount(BaseModel):
     ai_replies: int
     input_tokens: int
     output_tokens: int
+    comment_answers: int
     free_service_messages: int | None = Field(
         description="How many service messages WhatsApp does not bill for a number in a month; null elsewhere"
     )

@@ -115,10 +115,11 @@ SELECT item.n, m.batch_id IS NOT NULL AS ours, m.id IS NOT NULL AS known, guess.
   LEFT JOIN LATERAL (
     SELECT s.id FROM comment_sends s
      WHERE s.account_id = item.account AND s.kind = 'private_reply'
-       AND (s.platform_id = item.mid
-            OR (s.status IN ('sending', 'unknown') AND s.text = item.text
-                AND s.author_id IN (SELECT value FROM json_to_recordset(item.identities) AS i(value text))))
-     ORDER BY s.platform_id IS NULL, s.created_at LIMIT 1) private ON m.id IS NULL
+       AND (s.platform_id = item.mid OR (s.status IN ('sending', 'unknown') AND s.text = item.text))
+     -- two people may get the same words at the same time; a Page may know one by another id here
+     ORDER BY s.platform_id IS NULL,
+              s.author_id IN (SELECT value FROM json_to_recordset(item.identities) AS i(value text)) IS NOT TRUE,
+              s.created_at LIMIT 1) private ON m.id IS NULL
 """
 
 _CONFIRM_ANSWERS = """

@@ -99,7 +99,7 @@ class Rows:
     def _add_comment(self, n: int, item: WebhookItem, account: AccountRef, now: float) -> None:
         self.comments.append(_comment(n, item, account, now))
         if item.kind in _COMMENT_CHANGES:
-            self.comment_changes.append(_comment_change(item, account))
+            self.comment_changes.append(_comment_change(n, item, account))
 
     def _add_event(
         self, n: int, item: WebhookItem, decision: Decision, account: AccountRef, now: float
@@ -115,7 +115,7 @@ class Rows:
                 }
             )
         elif item.kind in _COMMENT_CHANGES and item.action is Action.STORE and item.platform_message_id:
-            self.comment_changes.append(_comment_change(item, account))
+            self.comment_changes.append(_comment_change(n, item, account))
         elif item.kind == "mention" and item.platform_message_id:
             self.comments.append(_comment(n, item, account, now))
         elif item.action is Action.IDENTITY:
@@ -167,8 +167,9 @@ def _comment(n: int, item: WebhookItem, account: AccountRef, now: float) -> dict
     }
 
 
-def _comment_change(item: WebhookItem, account: AccountRef) -> dict[str, Any]:
+def _comment_change(n: int, item: WebhookItem, account: AccountRef) -> dict[str, Any]:
     return {
+        "n": n,
         "account": account.account_id,
         "cid": item.platform_message_id,
         "change": _COMMENT_CHANGES[item.kind],

@@ -289,9 +289,10 @@ async def _write_comments(connection: Connection, rows: Rows, waiting: Waiting) 
         connection, rows.comment_changes
     )
     waiting.comments = bool(fresh) or changed
+    edits = {row["n"] for row in rows.comment_changes}
     for row in rows.comments:
         decision = rows.decisions[row["n"]]
-        if row["n"] not in fresh and decision.action is Action.COMMENT:
+        if row["n"] not in fresh and decision.action is Action.COMMENT and row["n"] not in edits:
             decision.stored, decision.reason = False, DUPLICATE
 
 
