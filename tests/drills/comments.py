@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Thread
 from typing import Any
 
 from commenting import Commenting, PostOf
-from drills.proxy import Proxy, When
+from drills import killing
+from drills.proxy import Proxy
 from drills.publishing import reconnect
 from socialsync_common.accounts import Account
 from socialsync_common.contracts import Platform, TaskName
@@ -36,22 +37,16 @@ TEXTS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Held:
-    """Kill while the platform holds a call: before it has an effect, or after it."""
+class Held(killing.Held):
+    """``policy``: how the account answers."""
 
-    name: str
-    step: str
-    kind: str
     policy: str = "public"
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Kill when the worker's traffic with Postgres shows a statement, or its commit."""
+class Cut(killing.Cut):
+    """``policy``: how the account answers."""
 
-    name: str
-    patterns: tuple[bytes, ...]
-    when: When
     policy: str = "public"
 
 
@@ -113,14 +108,8 @@ def policy_at(step: str) -> str:
 @contextmanager
 def kept_alive(stack: Stack, proxy: Proxy) -> Iterator[Process]:
     """A worker whose Postgres is behind ``proxy``."""
-    direct = stack.environment
-    url = direct["DATABASE_URL"].replace(f":{stack.postgres.port}/", f":{proxy.port}/")
-    more = {"DATABASE_URL": url, "DATABASE_PREPARE": "false", "GRAPH_TIMEOUT_SECONDS": "30"}
-    stack.environment = {**direct, **more}
-    try:
+    with killing.behind(stack, proxy):
         worker = stack.start_comments(WORKER)
-    finally:
-        stack.environment = direct
     yield worker
     worker.stop()
 
@@ -139,7 +128,7 @@ def kill_at_each_step(
     }
     for number in range(rounds):
         for step in STEPS:
-            reached = _arm(stack, proxy, step, comments)
+            reached = killing.arm(stack, stack.process(WORKER), proxy, step, comments)
             for each in range(comments):
                 of_policy = posts[step.policy]
                 author = f"{number}.{STEPS.index(step)}.{each}"
@@ -156,28 +145,6 @@ def kill_at_each_step(
         **commenting.outcome(written),
         "settled_s": round(seconds, 1),
     }
-
-
-def _arm(stack: Stack, proxy: Proxy, step: Held | Cut, comments: int) -> Callable[[], None]:
-    """Order the kill; what is returned waits for it."""
-    worker = stack.process(WORKER)
-    if isinstance(step, Cut):
-        trigger = proxy.arm(list(step.patterns), step.when, worker.kill)
-
-        def cut() -> None:
-            assert trigger.fired.wait(60), f"never reached: {step.name}\n{stack.logs()}"
-
-        return cut
-    order = {"step": step.step, "kind": step.kind, "times": comments}
-    stack.sandbox("POST", "/sandbox/posting-faults", json=order)
-
-    def held() -> None:
-        until(lambda: stack.sandbox("GET", "/sandbox/posting-faults")["held"] >= comments, 60, step.name)
-        worker.kill()
-        stack.sandbox("DELETE", "/sandbox/posting-faults")
-        stack.sandbox("POST", "/sandbox/release")
-
-    return held
 
 
 def _kill_and_restart(commenting: Commenting) -> None:

@@ -8,14 +8,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, LiteralString
 
 import httpx
 import psycopg
 
-from drills.proxy import Proxy, When
+from drills.killing import Cut, Held, arm, behind
+from drills.proxy import Proxy
 from posting import Posting, soon
 from socialsync_common.accounts import Account, connect_account, create_api_key
 from socialsync_common.contracts import Platform
@@ -27,24 +27,6 @@ from stack import Process, Stack, until
 WORKER = "scheduler"
 SETTLE_SECONDS = 180
 COMMENT = "Which one is yours?"
-
-
-@dataclass(frozen=True)
-class Held:
-    """Kill while the platform holds a call: before it has an effect, or after it."""
-
-    name: str
-    step: str
-    kind: str
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Kill when the worker's traffic with Postgres shows a statement, or its commit."""
-
-    name: str
-    patterns: tuple[bytes, ...]
-    when: When
 
 
 STEPS: tuple[Held | Cut, ...] = (
@@ -81,14 +63,8 @@ NEVER_LIVE = {("publish", "permission"), ("publish", "duplicate")}
 @contextmanager
 def kept_alive(stack: Stack, proxy: Proxy) -> Iterator[Process]:
     """A worker whose Postgres is behind ``proxy``."""
-    direct = stack.environment
-    url = direct["DATABASE_URL"].replace(f":{stack.postgres.port}/", f":{proxy.port}/")
-    more = {"DATABASE_URL": url, "DATABASE_PREPARE": "false", "GRAPH_TIMEOUT_SECONDS": "30"}
-    stack.environment = {**direct, **more}
-    try:
+    with behind(stack, proxy):
         worker = stack.start_scheduler(WORKER)
-    finally:
-        stack.environment = direct
     yield worker
     worker.stop()
 
@@ -100,7 +76,7 @@ def kill_at_each_step(
     stack = posting.stack
     for number in range(rounds):
         for step in STEPS:
-            reached = _arm(stack, proxy, step, posts)
+            reached = arm(stack, stack.process(WORKER), proxy, step, posts)
             posting.announce(posting.schedule(accounts, posts, soon(2), first_comment=COMMENT))
             reached()
             sys.stderr.write(f"  killed {step.name} ({number + 1}/{rounds})\n")
@@ -113,28 +89,6 @@ def kill_at_each_step(
         "comments_twice": _comments_twice(posting),
         "settled_s": round(seconds, 1),
     }
-
-
-def _arm(stack: Stack, proxy: Proxy, step: Held | Cut, posts: int) -> Callable[[], None]:
-    """Order the kill; what is returned waits for it."""
-    worker = stack.process(WORKER)
-    if isinstance(step, Cut):
-        trigger = proxy.arm(list(step.patterns), step.when, worker.kill)
-
-        def cut() -> None:
-            assert trigger.fired.wait(60), f"never reached: {step.name}\n{stack.logs()}"
-
-        return cut
-    order = {"step": step.step, "kind": step.kind, "times": posts}
-    stack.sandbox("POST", "/sandbox/posting-faults", json=order)
-
-    def held() -> None:
-        until(lambda: stack.sandbox("GET", "/sandbox/posting-faults")["held"] >= posts, 60, step.name)
-        worker.kill()
-        stack.sandbox("DELETE", "/sandbox/posting-faults")
-        stack.sandbox("POST", "/sandbox/release")
-
-    return held
 
 
 def settle(posting: Posting) -> float:
@@ -261,8 +215,11 @@ def two_tenants(posting: Posting) -> dict[str, int]:
             succeeded += answer.is_success
         listed = api.get("/posts", headers={"Authorization": f"Bearer {key}"}).json()["items"]
         succeeded += any(one["id"] == str(target["post_id"]) for one in listed)
-    # a task that names our tenant for their target
-    stack.query("UPDATE post_targets SET due_at = now(), next_at = now() WHERE id = %s", target["id"])
+    # a task that names our tenant for their target, which is due, and of which no sweep tells its own tenant's workers
+    stack.query(
+        "UPDATE post_targets SET due_at = now(), next_at = now(), lease_until = now() + interval '1 hour' WHERE id = %s",
+        target["id"],
+    )
     posting.announce_as(ours.tenant_id, text)
     own = posting.schedule([ours], 1, soon(0))
     posting.announce(own)

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
-import psycopg
 import pytest
 
+from docs_shell import DOCS, answers_of, blocks, named, rows, shell
 from socialsync_common.contracts import NoticeKind, Platform, PostKind
 from socialsync_common.platforms.login import _SCOPES, INSTAGRAM_FIELDS, PAGE_FIELDS, Login
 from socialsync_common.settings import PostSettings
@@ -26,8 +23,6 @@ from stack import Stack, running_stack
 
 pytestmark = pytest.mark.integration
 
-ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
 POSTS, ACCOUNTS = DOCS / "howto" / "schedule-posts.md", DOCS / "howto" / "connect-accounts.md"
 REFERENCE = DOCS / "reference" / "posts.md"
 RUNBOOKS = [
@@ -41,7 +36,6 @@ INSTAGRAM, PAGE, NUMBER, BUSINESS_ACCOUNT = (
     "109000000000001",
     "102000000000001",
 )
-_DONE = "--- done"
 
 
 @pytest.fixture(scope="module")
@@ -58,53 +52,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-class Shell:
-    """A reader's shell, at the root of the repository as far as the docs can tell."""
-
-    def __init__(self, process: subprocess.Popen[str], stack: Stack) -> None:
-        self._process = process
-        self._stack = stack
-
-    def run(self, block: str) -> str:
-        """Type a block; what it prints. It must succeed to its last command."""
-        assert self._process.stdin
-        assert self._process.stdout
-        typed = block.replace("http://127.0.0.1:8000", self._stack.gateway_url)
-        self._process.stdin.write(f"{typed}\necho; echo '{_DONE}'\n")
-        self._process.stdin.flush()
-        printed: list[str] = []
-        for line in self._process.stdout:
-            if line.rstrip("\n") == _DONE:
-                return "".join(printed)
-            printed.append(line)
-        raise AssertionError(f"it failed:\n{block}\n{''.join(printed)}\n{self._stack.logs()}")
-
-
-@contextmanager
-def shell(stack: Stack, folder: Path) -> Iterator[Shell]:
-    (folder / ".venv" / "bin").mkdir(parents=True)
-    (folder / ".venv" / "bin" / "socialsync").symlink_to(ROOT / ".venv" / "bin" / "socialsync")
-    (folder / "services").symlink_to(ROOT / "services")
-    process = subprocess.Popen(
-        ["bash", "-eu", "-o", "pipefail"],
-        cwd=folder,
-        env={**os.environ, **stack.environment, "NO_PROXY": "*"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    with process:
-        try:
-            yield Shell(process, stack)
-        finally:
-            process.kill()
-
-
-def blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", path.read_text("utf-8"), re.DOTALL)
-
-
 def test_accounts_are_connected_as_told(stack: Stack, tmp_path: Path) -> None:
     old = {row["external_id"]: row["token"] for row in stack.query("SELECT external_id, token FROM accounts")}
     with shell(stack, tmp_path) as reader:
@@ -117,7 +64,7 @@ def test_accounts_are_connected_as_told(stack: Stack, tmp_path: Path) -> None:
         assert (row["status"], row["subscribed"]) == ("active", True), row
         assert bytes(row["token"]) != bytes(old.get(external_id, b"")), external_id
     assert rows[NUMBER]["business_account_id"] == BUSINESS_ACCOUNT
-    (keys,) = _sql(stack, blocks(ACCOUNTS, "sql")[0])
+    (keys,) = answers_of(stack, blocks(ACCOUNTS, "sql")[0])
     assert [(row["key"], row["count"]) for row in keys] == [("k1", 3)]
 
 
@@ -148,7 +95,7 @@ def test_posts_are_scheduled_as_told(stack: Stack, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
 def test_what_runbooks_ask_the_database_is_answered(stack: Stack, path: Path) -> None:
     for block in blocks(path, "sql"):
-        assert len(_sql(stack, block)) == block.count(";")
+        assert len(answers_of(stack, block)) == block.count(";")
 
 
 def test_a_runbook_tells_how_meta_s_way_in_answers(stack: Stack) -> None:
@@ -157,27 +104,19 @@ def test_a_runbook_tells_how_meta_s_way_in_answers(stack: Stack) -> None:
     assert said[2] in httpx.get(f"{stack.gateway_url}{said[1]}").json()["detail"]
 
 
-def _sql(stack: Stack, block: str) -> list[list[dict[str, Any]]]:
-    """What each statement finds; the owner of the tests' server bypasses row-level security."""
-    try:
-        return [stack.query(statement) for statement in block.split(";") if statement.strip()]
-    except psycopg.Error as error:
-        raise AssertionError(f"{block}\n{error}") from error
-
-
 # --- tables
 
 
 def test_what_meta_has_to_know_is_what_the_code_asks_for() -> None:
-    rows = {cells[0]: cells[1:] for cells in _rows(ACCOUNTS, "product of the app")}
-    assert _named(rows["permissions"][0]) == set(_SCOPES[Login.INSTAGRAM])
-    assert _named(rows["permissions"][1]) == set(_SCOPES[Login.FACEBOOK])
-    assert _named(rows["their fields"][0]) == set(INSTAGRAM_FIELDS)
-    assert _named(rows["their fields"][1]) == set(PAGE_FIELDS)
+    told = {cells[0]: cells[1:] for cells in rows(ACCOUNTS, "product of the app")}
+    assert named(told["permissions"][0]) == set(_SCOPES[Login.INSTAGRAM])
+    assert named(told["permissions"][1]) == set(_SCOPES[Login.FACEBOOK])
+    assert named(told["their fields"][0]) == set(INSTAGRAM_FIELDS)
+    assert named(told["their fields"][1]) == set(PAGE_FIELDS)
 
 
 def test_every_notice_is_explained() -> None:
-    explained = {kind for cells in _rows(ACCOUNTS, "`needs_reconnect`") for kind in _named(cells[0])}
+    explained = {kind for cells in rows(ACCOUNTS, "`needs_reconnect`") for kind in named(cells[0])}
     assert explained == set(NoticeKind)
 
 
@@ -248,18 +187,6 @@ def _file(file: FileLimits) -> str:
         most = f" to {file.max_seconds:.0f}" if file.max_seconds else " or more"
         words.append(f"{file.min_seconds:.0f}{most} s")
     return ", ".join(words)
-
-
-def _rows(path: Path, first: str) -> list[list[str]]:
-    """The rows of a table from the one that begins so."""
-    _, begin, rest = path.read_text("utf-8").partition(f"| {first} |")
-    assert begin
-    table = f"{begin}{rest}".split("\n\n")[0]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-
-
-def _named(cell: str) -> set[str]:
-    return set(re.findall(r"`([^`]+)`", cell))
 
 
 @pytest.mark.parametrize(
